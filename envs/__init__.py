@@ -1,0 +1,1 @@
+"""Where things run: sandboxes, base images, language toolchains."""

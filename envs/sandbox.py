@@ -1,0 +1,190 @@
+"""The sandbox protocol: what every backend can do, and what an outcome means.
+
+A sandbox is a running, isolated machine made from an image. It is the only place where mined or generated code runs.
+Outcomes keep apart what must never be confused: a command that exited, one that the time limit ended, one that the
+memory limit ended, one that a signal ended, and a sandbox that is gone. The last is `SandboxError`: infrastructure,
+never evidence about the code under test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from warehouse.errors import FactoryError
+
+
+class SandboxError(FactoryError):
+    """The sandbox or its daemon failed. The item is retried; nothing is held against the code under test."""
+
+
+class BuildError(Exception):
+    """An image build ended with an error of the recipe (not of the daemon). `log` is the build's output."""
+
+    def __init__(self, message: str, log: str) -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class Network(StrEnum):
+    """What a sandbox can reach. No mode reaches the host, private or link-local addresses."""
+
+    NONE = "none"
+    PUBLIC = "public"  # any public host, http and https, through the filtering proxy
+    ALLOWLIST = "allowlist"  # the named hosts only, through the filtering proxy
+
+
+class Limits(BaseModel):
+    """Resource limits of one sandbox."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    memory_mb: int = Field(2048, ge=16, description="Memory without swap, MiB.")
+    cpus: float = Field(1.0, gt=0, description="Cores.")
+    pids: int = Field(512, ge=8, description="Processes and threads.")
+    output_bytes: int = Field(8 << 20, ge=1024, description="Bytes of stdout and of stderr kept per command.")
+
+
+class SandboxSpec(BaseModel):
+    """Everything a backend needs to start a sandbox."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    image: str
+    network: Network = Network.NONE
+    allowed_hosts: tuple[str, ...] = Field((), description="Host names, for Network.ALLOWLIST.")
+    limits: Limits = Limits()
+    env: Mapping[str, str] = Field(default_factory=dict)
+    workdir: str = "/"
+    user: str = "root"
+    cap_drop_all: bool = Field(False, description="Drop every capability, not only those the default profile drops.")
+    read_only_root: bool = False
+    tmpfs: tuple[str, ...] = ()
+    runtime: str | None = None
+
+
+class Outcome(StrEnum):
+    """How a command ended."""
+
+    EXITED = "exited"
+    TIMEOUT = "timeout"
+    OOM = "oom"
+    SIGNAL = "signal"
+
+
+class ExecResult(BaseModel):
+    """What a command left behind."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Outcome
+    exit_code: int | None = Field(description="Exit status; 128+n for signal n; None after a time-out.")
+    stdout: bytes
+    stderr: bytes
+    truncated: bool = Field(False, description="Output went past Limits.output_bytes and was dropped.")
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is Outcome.EXITED and self.exit_code == 0
+
+    def text(self, limit: int = 4000) -> str:
+        """The end of stdout and stderr, for a log or a message."""
+        both = (self.stdout + b"\n" + self.stderr).decode("utf-8", "replace").strip()
+        return both[-limit:]
+
+
+class Capabilities(BaseModel):
+    """What a backend can enforce; asked before a spec that needs it is started."""
+
+    model_config = ConfigDict(frozen=True)
+
+    networks: frozenset[Network]
+    commit: bool
+    memory_limit: bool
+    pids_limit: bool
+    cpu_limit: bool
+    read_only_root: bool
+
+
+class Sandbox(Protocol):
+    """A running sandbox."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def spec(self) -> SandboxSpec: ...
+
+    async def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float,
+        user: str | None = None,
+        workdir: str | None = None,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes | None = None,
+    ) -> ExecResult:
+        """Run `argv` (never through a shell) and wait at most `timeout` seconds; then every process it started is killed."""
+        ...
+
+    async def upload(self, files: Mapping[str, bytes | Path], *, user: str = "root", mode: int = 0o644) -> None:
+        """Write files by absolute path; folders are made. A Path that is a folder is copied whole."""
+        ...
+
+    async def download(self, path: str, *, max_bytes: int) -> dict[str, bytes]:
+        """Regular files at or below `path`, by path relative to it. Links and devices are refused, sizes bounded."""
+        ...
+
+    async def commit(self, tag: str) -> str:
+        """Save the file system as image `tag`; returns its id."""
+        ...
+
+    async def stop(self) -> None:
+        """Remove the sandbox and all it runs. Idempotent."""
+        ...
+
+
+class SandboxBackend(Protocol):
+    """Starts sandboxes and builds their images."""
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    async def start(self, spec: SandboxSpec) -> Sandbox: ...
+
+    async def build(
+        self,
+        context: Path,
+        *,
+        tag: str,
+        build_args: Mapping[str, str] | None = None,
+        network: Network = Network.ALLOWLIST,
+        allowed_hosts: tuple[str, ...] = (),
+        timeout: float,
+    ) -> BuiltImage:
+        """Build `context/Dockerfile`. Raises BuildError for the recipe's fault, SandboxError for the daemon's."""
+        ...
+
+    async def has_image(self, tag: str) -> bool: ...
+
+    async def close(self) -> None:
+        """Stop every sandbox and network this backend started."""
+        ...
+
+
+class BuiltImage(BaseModel):
+    """An image as built here."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tag: str
+    digest: str
+    size_bytes: int = Field(description="Bytes added to the base image it was built from.")
+    seconds: float
+    log: str

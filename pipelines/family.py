@@ -1,0 +1,113 @@
+"""The contract every family keeps: mine → build → compose → validate, each a function over records and a sandbox backend.
+
+A family knows how its tasks are made; the factory (`pipelines.factory`) knows how work is scheduled, recorded and
+resumed. A step returns `Done` with the value the next step takes and the records to store, or `Rejected` with a reason
+code. It raises `SandboxError` for infrastructure (the item is retried) and `FactoryError` for what the user can mend.
+Families register under the entry-point group `verifactory.families`; a new family changes no command-line code.
+`tests/family_contract.py` is the test suite each of them must pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from envs.sandbox import SandboxBackend
+from verifiers.verdict import Submission, Verifier
+from warehouse.errors import FactoryError
+from warehouse.records import Candidate, Record, Source, Task
+from warehouse.settings import Settings
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Done(Generic[T]):
+    """A step that succeeded."""
+
+    value: T
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A step that ended the item, for a reason with a stable code (`no_fail_to_pass`, `license_unknown`, …)."""
+
+    reason: str
+    detail: str = ""
+    records: tuple[Record, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mined:
+    """One candidate as mined. `change` is the family's own payload; a rejected candidate carries None."""
+
+    source: Source
+    candidate: Candidate
+    change: Any = None
+
+
+@dataclass(frozen=True)
+class Control:
+    """A submission whose reward is known beforehand."""
+
+    name: str
+    submission: Submission
+    expected: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every step is given besides its item."""
+
+    settings: Settings
+    sandboxes: SandboxBackend
+    run_id: str
+    workdir: Path
+    deadline: datetime | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Family(Protocol):
+    """One way of making tasks."""
+
+    name: ClassVar[str]
+    Options: ClassVar[type[BaseModel]]
+    verifier: Verifier
+
+    def inputs(self, options: Any) -> list[str]:
+        """What will be mined, one shard each: package names, repository paths, …"""
+        ...
+
+    def mine(self, source: str, options: Any, settings: Settings) -> Iterator[Mined]:
+        """Pure reading, newest change first. Bad input raises FactoryError."""
+        ...
+
+    async def build(self, mined: Mined, context: Context) -> Done[Any] | Rejected: ...
+
+    async def compose(self, built: Any, context: Context) -> Done[Any] | Rejected: ...
+
+    async def validate(self, draft: Any, context: Context) -> Done[Task] | Rejected: ...
+
+    def controls(self, task: Task) -> list[Control]:
+        """At least gold (expected 1) and nop (expected 0)."""
+        ...
+
+
+def families() -> dict[str, type[Family]]:
+    """Installed families by name."""
+    return {entry.name: entry.load() for entry in entry_points(group="verifactory.families")}
+
+
+def family(name: str) -> Family:
+    """The family called `name`."""
+    known = families()
+    if name not in known:
+        raise FactoryError(f"There is no family called {name!r}; installed are: {', '.join(sorted(known))}.")
+    return known[name]()

@@ -1,0 +1,1 @@
+"""What is learnt: shards in, optimiser steps and metrics out. Importing this package never imports torch."""

@@ -1,0 +1,1 @@
+"""What a result is worth: test execution, grading, controls."""

@@ -1,0 +1,1 @@
+"""What is stored: records, migrations, the outbox and its loader, queries, exporters."""

@@ -1,0 +1,85 @@
+"""The one place settings come from: `verifactory.toml` in the working directory, then `VERIFACTORY_*` variables.
+
+Every path a run writes to lies under `home`; everything that can be made again (base images, package caches) lies
+under `cache`, so that a machine is set up once however many homes it has.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+# SPDX identifiers under which a source may become a published task (the list is a setting; unknown is rejected).
+PERMISSIVE = (
+    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "NCSA",
+    "PostgreSQL", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1",
+)  # fmt: skip
+
+
+def _user_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verifactory"
+
+
+class Settings(BaseSettings):
+    """All settings; the environment wins over the file, the file over the defaults."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VERIFACTORY_", toml_file="verifactory.toml", extra="forbid", frozen=True
+    )
+
+    home: Path = Field(Path(".verifactory"), description="Warehouse, outbox, bundles and artifacts of one factory.")
+    cache: Path = Field(default_factory=_user_cache, description="Base images and package caches, shared by homes.")
+    licenses: tuple[str, ...] = Field(PERMISSIVE, description="SPDX ids that a source may carry.")
+
+    runs_per_side: int = Field(5, ge=1, description="Test runs before and after the gold patch: first in natural order, then shuffled.")
+    test_seconds: float = Field(60, gt=0, description="Limit of one test, in seconds.")
+    suite_seconds: float = Field(600, gt=0, description="Limit of one run of a whole suite, in seconds.")
+    build_seconds: float = Field(900, gt=0, description="Limit of one environment build, in seconds.")
+
+    parallel: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Sandboxes at a time.")
+    memory_mb: int = Field(2048, ge=64, description="Memory of one sandbox, in MiB.")
+    cpus: float = Field(1.0, gt=0, description="CPU share of one sandbox, in cores.")
+    pids: int = Field(512, ge=16, description="Processes and threads of one sandbox.")
+    disk_gb: float = Field(40, gt=0, description="Disk that verifactory's own images may take, in GB; the oldest go first.")
+    runtime: str | None = Field(None, description="OCI runtime for sandboxes, e.g. runsc; None is the daemon's default.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def warehouse(self) -> Path:
+        """The DuckDB file; only the loader opens it."""
+        return self.home / "warehouse.duckdb"
+
+    @property
+    def snapshot(self) -> Path:
+        """The copy that readers open."""
+        return self.home / "browse.duckdb"
+
+    @property
+    def outbox(self) -> Path:
+        return self.home / "outbox"
+
+    @property
+    def bundles(self) -> Path:
+        return self.home / "bundles"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.home / "artifacts"
