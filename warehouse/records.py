@@ -219,21 +219,21 @@ class Artifact(Record):
 
 
 class Event(Record):
-    """One stage of one item in one run: the ledger. A run that is resumed has the same run_id and skips its events."""
+    """One attempt at one stage of one item: the ledger. A resumed run has the same run_id and skips what it decided."""
 
     table: ClassVar[str] = "events"
-    key: ClassVar[tuple[str, ...]] = ("run_id", "stage", "item")
+    key: ClassVar[tuple[str, ...]] = ("run_id", "stage", "item", "attempt")
 
     run_id: str
     flow: str
     stage: str = Field(description="mine | build | compose | validate")
-    item: str
+    item: str = Field(description="Candidate id; for stage 'mine' of a whole source that failed, the source.")
+    attempt: int = Field(1, description="Counts up when an item that failed for infrastructure is tried again.")
     source: str = Field(description="The input the item came from, as the user named it.")
     outcome: str = Field(description="ok | rejected | failed")
     reason: str = ""
     detail: str = ""
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
     tokens: int = 0
     cost_usd: float = 0.0
     at: datetime = Field(default_factory=utcnow)
