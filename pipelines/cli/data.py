@@ -1,0 +1,80 @@
+"""`verifactory sql | funnel | load | export`: the warehouse from the outside."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.terminal import err, out, show_json, show_table
+from warehouse.errors import FactoryError
+from warehouse.settings import Settings
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT; views: funnel, task_overview, yield_by_source, flaky, cost.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run are quoted.")] = False,
+) -> None:
+    """Query the warehouse's snapshot, read-only.
+
+    Example: verifactory sql "SELECT repo, count(*) FROM task_overview WHERE status = 'validated' GROUP BY ALL"
+    """
+    from warehouse.query import Reader, spreadsheet_safe
+
+    if as_json and as_csv:
+        raise FactoryError("Choose one of --json and --csv.")
+    result = Reader(Settings()).sql(query)
+    if as_json:
+        show_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
+    elif as_csv:
+        writer = csv.writer(sys.stdout)
+        writer.writerow(result.columns)
+        writer.writerows([spreadsheet_safe(value) for value in row] for row in result.rows)
+    else:
+        show_table(result.columns, result.rows)
+
+
+def funnel(
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
+) -> None:
+    """Show what became of every candidate, stage by stage, with the reasons.
+
+    Example: verifactory funnel
+    """
+    sql("SELECT * FROM funnel", as_json=as_json)
+
+
+def load_outbox() -> None:
+    """Load what workers left in the outbox and refresh the snapshot.
+
+    Example: verifactory load
+    """
+    from warehouse.loader import load
+
+    report = load(Settings())
+    out.print(f"{report.rows} rows loaded from {report.units} units.")
+    for sentence in report.problems:
+        err.print(sentence, soft_wrap=True)
+
+
+def export(
+    layout: Annotated[str, typer.Argument(help="parquet | harbor | swebench | sft")],
+    out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
+    where: Annotated[
+        str, typer.Option(help="SQL predicate over task_overview.")
+    ] = "status IN ('validated', 'published')",
+) -> None:
+    """Export tasks for trainers and other harnesses.
+
+    Example: verifactory export harbor tasks/ --where "repo = 'humanize'"
+    """
+    from pipelines.export import EXPORTERS
+
+    if layout not in EXPORTERS:
+        raise FactoryError(f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}.")
+    report = EXPORTERS[layout](Settings(), where, out_dir)
+    out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}")

@@ -1,0 +1,99 @@
+"""`verifactory doctor`: what this machine has, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.terminal import out, show_json, show_table
+from warehouse.errors import FactoryError
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One part: `needed` parts decide the exit status."""
+
+    part: str
+    present: bool
+    needed: bool
+    detail: str
+    remedy: str = ""
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False) -> None:
+    """Say what is present (Python, Docker, debootstrap, package index, disk, torch, GPU) and how to get the rest.
+
+    Example: verifactory doctor
+    """
+    findings = [check() for check in CHECKS]
+    if as_json:
+        show_json([asdict(finding) for finding in findings])
+    else:
+        rows = [
+            (f.part, "yes" if f.present else "NO" if f.needed else "no", f.detail, "" if f.present else f.remedy)
+            for f in findings
+        ]
+        show_table(("part", "present", "what", "how to get it"), rows)
+    missing = [f.part for f in findings if f.needed and not f.present]
+    if missing:
+        raise FactoryError(f"Missing: {', '.join(missing)}; the last column says how to get it.")
+    if not as_json:
+        out.print("Ready.")
+
+
+def python() -> Finding:
+    version = ".".join(map(str, sys.version_info[:3]))
+    return Finding("python", sys.version_info >= (3, 11), True, version, "install Python 3.11 or newer")
+
+
+def docker() -> Finding:
+    from envs.docker import daemon_version
+
+    try:
+        return Finding("docker", True, True, daemon_version())
+    except FactoryError as error:
+        return Finding("docker", False, True, str(error), "make docker")
+
+
+def debootstrap() -> Finding:
+    path = shutil.which("debootstrap")
+    return Finding(
+        "debootstrap", path is not None, False, path or "builds base images where no image registry answers",
+        "apt-get install debootstrap",
+    )  # fmt: skip
+
+
+def package_index() -> Finding:
+    from envs.registries import reachable
+
+    try:
+        return Finding("package index", True, True, reachable())
+    except FactoryError as error:
+        return Finding("package index", False, True, str(error), "set PIP_INDEX_URL or UV_DEFAULT_INDEX")
+
+
+def disk() -> Finding:
+    settings = Settings()
+    place = next(p for p in (settings.home.resolve(), *settings.home.resolve().parents) if p.exists())
+    free = shutil.disk_usage(place).free / 1e9
+    return Finding("disk", free > 5, True, f"{free:.0f} GB free at {place}", "5 GB are the least to work with")
+
+
+def torch() -> Finding:
+    present = importlib.util.find_spec("torch") is not None
+    return Finding("torch", present, False, "training stages" if not present else "", "pip install torch==2.13.0")
+
+
+def gpu() -> Finding:
+    path = shutil.which("nvidia-smi")
+    return Finding("gpu", path is not None, False, path or "training runs on the CPU", "an NVIDIA driver")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (python, docker, debootstrap, package_index, disk, torch, gpu)

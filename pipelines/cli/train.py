@@ -1,0 +1,44 @@
+"""`verifactory train`: training stages over exported shards. Torch is imported only when a stage runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.terminal import err, out
+from warehouse.settings import Settings
+
+app = typer.Typer(help="Train on exported shards.")
+
+
+@app.callback()
+def _train() -> None:
+    """Train on exported shards."""
+
+
+@app.command()
+def sft(
+    config: Annotated[Path, typer.Argument(help="TOML file; examples/sft_tiny/sft.toml shows every key.")],
+    dry_run: Annotated[bool, typer.Option(help="Resolve and print every setting, then stop.")] = False,
+) -> None:
+    """Run supervised fine-tuning steps of a small causal language model on an `sft` shard.
+
+    Example: verifactory train sft examples/sft_tiny/sft.toml
+    """
+    from training.settings import SftConfig
+
+    settings = SftConfig.read(config)
+    if dry_run:
+        out.print(settings.to_toml(), markup=False, soft_wrap=True)
+        return
+    from training.sft import run_sft
+
+    def progress(step: int, loss: float) -> None:
+        err.print(f"step {step:4d}  loss {loss:.4f}")
+
+    report = run_sft(settings, Settings(), progress)
+    out.print(
+        f"{report.steps} steps, {report.tokens} tokens: loss {report.first_loss:.4f} → {report.last_loss:.4f}"
+    )

@@ -1,0 +1,210 @@
+"""The factory floor: takes candidates of one source through a family's steps, and keeps the ledger.
+
+Prefect schedules (see `pipelines.flows`); nothing here imports it. One *shard* is one source as the user named it. Its
+run id is a hash of family and source, so the same command run again finds its own events and goes on where it stopped:
+
+- an item is *decided* once it has an `ok` event at `validate` or a `rejected` event anywhere; it is never touched again;
+- an item whose last event is `failed` (infrastructure) is tried again, as the next attempt;
+- everything one item produced is flushed as one outbox unit, so a kill leaves it wholly recorded or not at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from envs.sandbox import SandboxError
+from pipelines.family import Context, Done, Family, Mined, Rejected
+from warehouse.loader import load
+from warehouse.outbox import Outbox
+from warehouse.query import Reader
+from warehouse.records import Event, Record, content_id
+from warehouse.settings import Settings
+
+STAGES = ("build", "compose", "validate")
+LAST = STAGES[-1]
+# A daemon hiccup should not cost a task, and a broken daemon should not cost an hour.
+TRIES = 2
+
+Progress = Callable[[str, str, str], None]
+"""Called with (item, stage, outcome or '…' when the stage begins)."""
+
+
+def run_id(family: str, source: str, options_key: object, again: str = "") -> str:
+    """The id of a shard's run: the same source mined the same way is the same run."""
+    short = "".join(c if c.isalnum() else "-" for c in source.rstrip("/").rsplit("/", 1)[-1])[:30].strip("-")
+    return f"{family}-{short}-{content_id(family, source, options_key, again)[:8]}"
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a run has decided so far: per item its terminal outcome, or the number of attempts that failed."""
+
+    decided: dict[str, str]
+    attempts: dict[str, int]
+
+    @classmethod
+    def read(cls, settings: Settings, run: str) -> Ledger:
+        """Load what lies in the outbox, then read the run's events."""
+        load(settings)
+        query = (
+            "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, at"
+        )
+        decided: dict[str, str] = {}
+        attempts: dict[str, int] = {}
+        for item, stage, attempt, outcome in Reader(settings).sql(query, {"run": run}).rows:
+            attempts[item] = max(attempts.get(item, 0), attempt)
+            if outcome == "rejected" or (stage == LAST and outcome == "ok"):
+                decided[item] = outcome
+        return cls(decided, attempts)
+
+
+@dataclass
+class Tally:
+    """What a shard yielded, for the terminal and the Prefect artifact."""
+
+    source: str
+    run_id: str
+    stages: dict[str, dict[str, int]] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    resumed: int = 0
+
+    def add(self, stage: str, outcome: str, reason: str = "") -> None:
+        per_stage = self.stages.setdefault(stage, {})
+        per_stage[outcome] = per_stage.get(outcome, 0) + 1
+        if reason:
+            key = f"{stage}: {reason}"
+            self.reasons[key] = self.reasons.get(key, 0) + 1
+
+
+def mine(family: Family, source: str, options: Any, settings: Settings, run: str, tally: Tally) -> list[Mined]:
+    """Mine a source; record every candidate; return those accepted and not yet decided, newest first."""
+    ledger = Ledger.read(settings, run)
+    outbox = Outbox(settings)
+    started = time.monotonic()
+    todo: list[Mined] = []
+    for mined in _mined(family, source, options, settings):
+        candidate = mined.candidate
+        seconds, started = time.monotonic() - started, time.monotonic()
+        accepted = candidate.verdict == "accepted"
+        tally.add("mine", "ok" if accepted else "rejected", candidate.reason)
+        if candidate.candidate_id in ledger.decided:
+            tally.resumed += 1
+            continue
+        outbox.append(
+            [
+                mined.source,
+                candidate,
+                Event(
+                    run_id=run, flow=family.name, stage="mine", item=candidate.candidate_id, source=source,
+                    outcome="ok" if accepted else "rejected", reason=candidate.reason, seconds=seconds,
+                ),
+            ]
+        )  # fmt: skip
+        if accepted:
+            todo.append(mined)
+    outbox.flush()
+    return todo
+
+
+def _mined(family: Family, source: str, options: Any, settings: Settings) -> Iterator[Mined]:
+    """The family's candidates, at most `options.limit` accepted ones."""
+    accepted = 0
+    for mined in family.mine(source, options, settings):
+        yield mined
+        accepted += mined.candidate.verdict == "accepted"
+        if options.limit is not None and accepted >= options.limit:
+            return
+
+
+async def process_batch(
+    family: Family, batch: list[Mined], context: Context, source: str, tally: Tally, progress: Progress
+) -> None:
+    """Take every item of a batch through all steps, `settings.parallel` at a time; flush each as it ends."""
+    gate = asyncio.Semaphore(context.settings.parallel)
+    attempts = Ledger.read(context.settings, context.run_id).attempts
+
+    async def one(mined: Mined) -> None:
+        async with gate:
+            first = attempts.get(mined.candidate.candidate_id, 0) + 1
+            await process(family, mined, context, source, tally, progress, first_attempt=first)
+
+    async with asyncio.TaskGroup() as group:
+        for mined in batch:
+            group.create_task(one(mined))
+
+
+async def process(
+    family: Family,
+    mined: Mined,
+    context: Context,
+    source: str,
+    tally: Tally,
+    progress: Progress,
+    *,
+    first_attempt: int = 1,
+) -> None:
+    """Build, compose and validate one candidate. Its records and events reach the outbox as one unit."""
+    item = mined.candidate.candidate_id
+    outbox = Outbox(context.settings)
+    for attempt in range(first_attempt, first_attempt + TRIES):
+        value: Any = mined
+        for stage in STAGES:
+            progress(item, stage, "…")
+            outcome, result = await _step(getattr(family, stage), value, context)
+            records, reason, detail = _told(result)
+            outbox.append(
+                [
+                    *records,
+                    Event(
+                        run_id=context.run_id, flow=family.name, stage=stage, item=item, attempt=attempt, source=source,
+                        outcome=outcome, reason=reason, detail=detail[:2000], seconds=result.seconds,
+                    ),
+                ]
+            )  # fmt: skip
+            progress(item, stage, outcome)
+            if outcome != "ok":
+                break
+            value = result.value.value
+        outbox.flush()
+        if outcome != "failed" or attempt == first_attempt + TRIES - 1:
+            tally_path(tally, stage, outcome, reason)
+            return
+
+
+@dataclass(frozen=True)
+class _Timed:
+    value: Any
+    seconds: float
+
+
+async def _step(step: Callable[..., Any], value: Any, context: Context) -> tuple[str, _Timed]:
+    """Run one step. Infrastructure failures are an outcome, bugs and bad input are exceptions."""
+    started = time.monotonic()
+    try:
+        result = await step(value, context)
+    except SandboxError as error:
+        return "failed", _Timed(error, time.monotonic() - started)
+    outcome = "ok" if isinstance(result, Done) else "rejected"
+    return outcome, _Timed(result, time.monotonic() - started)
+
+
+def _told(timed: _Timed) -> tuple[tuple[Record, ...], str, str]:
+    """(records, reason, detail) of a step's result."""
+    match timed.value:
+        case Done(records=records):
+            return records, "", ""
+        case Rejected(reason=reason, detail=detail, records=records):
+            return records, reason, detail
+        case error:
+            return (), "infrastructure", str(error)
+
+
+def tally_path(tally: Tally, stage: str, outcome: str, reason: str) -> None:
+    """Count the stages an item passed and the one that ended it."""
+    for passed in STAGES[: STAGES.index(stage)]:
+        tally.add(passed, "ok")
+    tally.add(stage, outcome, reason)

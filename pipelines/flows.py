@@ -1,0 +1,120 @@
+"""Prefect flows: one flow run per shard, one task per batch; the outcome of every item is a warehouse row.
+
+Prefect is the scheduler and never the ledger (its in-memory broker drops task-run records under load), so flows take
+plain parameters, return plain numbers, and can be run again at any time. `configure_prefect` must run before the first
+import of prefect anywhere, which is why this module is imported lazily by the command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from pipelines.prefect_settings import configure_prefect
+
+configure_prefect()
+
+from prefect import flow, task  # noqa: E402
+from prefect.artifacts import acreate_table_artifact  # noqa: E402
+from prefect.cache_policies import NO_CACHE  # noqa: E402
+from prefect.utilities.annotations import quote  # noqa: E402
+
+from envs.docker import DockerBackend, reclaim  # noqa: E402
+from pipelines.factory import Progress, Tally, mine, process_batch, run_id  # noqa: E402
+from pipelines.family import Context, Family, Mined, family  # noqa: E402
+from warehouse.loader import load  # noqa: E402
+from warehouse.settings import Settings  # noqa: E402
+
+BATCH = 10
+
+
+def _quiet(_item: str, _stage: str, _outcome: str) -> None:
+    """Progress of a scheduled run: the warehouse has it."""
+
+
+@task(name="mine", persist_result=False, cache_policy=NO_CACHE)
+def mine_task(
+    chosen: Family, source: str, options: Any, settings: Settings, run: str, tally: Tally
+) -> list[Mined]:
+    return mine(chosen, source, options, settings, run, tally)
+
+
+@task(name="batch", persist_result=False, cache_policy=NO_CACHE)
+async def batch_task(
+    chosen: Family, batch: list[Mined], context: Context, source: str, tally: Tally, progress: Progress
+) -> None:
+    await process_batch(chosen, batch, context, source, tally, progress)
+
+
+@flow(name="shard", flow_run_name="{family_name} {source}", persist_result=False, validate_parameters=False)
+async def shard_flow(
+    family_name: str,
+    source: str,
+    options: Any,
+    settings: Settings,
+    progress: Progress = _quiet,
+    again: str = "",
+) -> Tally:
+    """Mine one source and take its candidates through the family's steps."""
+    chosen = family(family_name)
+    run = run_id(family_name, source, options.identity(), again)
+    tally = Tally(source=source, run_id=run)
+    todo = await asyncio.to_thread(mine_task, chosen, source, options, settings, run, quote(tally))
+    async with AsyncExitStack() as stack:
+        backend = DockerBackend(settings)
+        stack.push_async_callback(backend.close)
+        workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="verifactory-")))
+        context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=workdir)
+        for start in range(0, len(todo), BATCH):
+            batch = todo[start : start + BATCH]
+            await batch_task(quote(chosen), quote(batch), quote(context), source, quote(tally), quote(progress))
+            await asyncio.to_thread(load, settings)
+    await acreate_table_artifact(
+        key="funnel", table=tally_rows(tally), description=f"Funnel of {family_name} {source} ({run})"
+    )
+    return tally
+
+
+def tally_rows(tally: Tally) -> list[dict[str, Any]]:
+    """The funnel of one shard as table rows."""
+    order = ("mine", "build", "compose", "validate")
+    return [
+        {
+            "stage": stage,
+            "ok": tally.stages[stage].get("ok", 0),
+            "rejected": tally.stages[stage].get("rejected", 0),
+            "failed": tally.stages[stage].get("failed", 0),
+            "reasons": ", ".join(
+                f"{key.split(': ', 1)[1]} × {count}"
+                for key, count in sorted(tally.reasons.items(), key=lambda kv: -kv[1])
+                if key.startswith(f"{stage}: ")
+            ),
+        }
+        for stage in order
+        if stage in tally.stages
+    ]
+
+
+@flow(name="run-family", persist_result=False)
+async def run_family(family_name: str, options: dict[str, Any]) -> None:
+    """The scheduled form of `verifactory run FAMILY`: the options as the family's own Options model reads them."""
+    chosen = family(family_name)
+    parsed = chosen.Options.model_validate(options)
+    settings = Settings()
+    for source in chosen.inputs(parsed):
+        await shard_flow(family_name, source, parsed, settings)
+
+
+@flow(name="load-warehouse", persist_result=False)
+def load_warehouse() -> int:
+    """Load what lies in the outbox and refresh the snapshot; returns the number of rows."""
+    return load(Settings()).rows
+
+
+@flow(name="reclaim", persist_result=False)
+def reclaim_sandboxes() -> int:
+    """Remove containers and networks that a dead verifactory process left; returns how many."""
+    return len(reclaim(Settings()))
