@@ -1,0 +1,85 @@
+"""Controls: known submissions run through a task's own grader. Used when a task is validated and whenever it is checked again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from envs.docker import DockerBackend
+from envs.sandbox import SandboxBackend
+from pipelines.family import Control, Family, family
+from verifiers.verdict import VerdictKind
+from warehouse.errors import FactoryError
+from warehouse.loader import load
+from warehouse.outbox import Outbox
+from warehouse.records import Task, TaskEvent, Validation, content_id, to_json, utcnow
+from warehouse.settings import Settings
+
+
+async def run_control(
+    chosen: Family, bundle: Path, control: Control, sandboxes: SandboxBackend, *, task_id: str, run_id: str, run: int
+) -> Validation:
+    """Grade one control. An infrastructure verdict is a control that did not pass, and says so."""
+    started = time.monotonic()
+    verdict = await chosen.verifier.grade(bundle, control.submission, sandboxes)
+    return Validation(
+        task_id=task_id,
+        control=control.name,
+        run_id=run_id,
+        run=run,
+        verdict=verdict.kind,
+        reward=verdict.reward,
+        expected=control.expected,
+        passed=verdict.kind is VerdictKind.SCORED and verdict.reward == control.expected,
+        checks=to_json({"reason": verdict.reason, "checks": [check.model_dump() for check in verdict.checks]}),
+        image_digest=verdict.image_digest,
+        seconds=time.monotonic() - started,
+    )
+
+
+async def verify_tasks(
+    settings: Settings, tasks: list[Task], *, runs: int, told: Callable[[dict[str, Any]], None]
+) -> list[dict[str, Any]]:
+    """Run every control of every task `runs` times; record the outcomes; a failure is a status event of the task."""
+    run_id = f"verify-{content_id([t.task_id for t in tasks], utcnow())[:8]}"
+    gate = asyncio.Semaphore(settings.parallel)
+    rows: list[dict[str, Any]] = []
+    backend = DockerBackend(settings)
+
+    async def one(task: Task) -> None:
+        bundle = settings.bundles / task.task_id
+        if not bundle.is_dir():
+            raise FactoryError(f"The bundle of task {task.task_id} is not at {bundle}; run its source again to make it.")
+        chosen = family(task.family)
+        outbox = Outbox(settings)
+        outcomes: list[Validation] = []
+        async with gate:
+            for run in range(runs):
+                for control in chosen.controls(task):
+                    outcome = await run_control(
+                        chosen, bundle, control, backend, task_id=task.task_id, run_id=run_id, run=run
+                    )
+                    outcomes.append(outcome)
+                    row = outcome.model_dump(mode="json", exclude={"checks", "at"})
+                    rows.append(row)
+                    told(row)
+        broken = [o for o in outcomes if not o.passed and o.verdict != VerdictKind.INFRASTRUCTURE]
+        events = (
+            [TaskEvent(task_id=task.task_id, event="status", value="rejected", reason="control_failed", run_id=run_id)]
+            if broken
+            else []
+        )
+        outbox.append([*outcomes, *events])
+        outbox.flush()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for task in tasks:
+                group.create_task(one(task))
+    finally:
+        await backend.close()
+        load(settings)
+    return rows
