@@ -1,8 +1,8 @@
 """A change: what both SWE sources yield, and what every later step starts from.
 
-A change is two git trees in one bare object store of our own, with the texts that describe it. It holds only ids and
-paths, so it travels between processes; the bytes stay in the store. Both trees were admitted (`trees.admit`): no
-escaping link, no submodule, bounded size.
+A change is two git trees in one bare object store of our own, with the texts that describe it. It holds only
+ids and paths, so it travels between processes; the bytes stay in the store. Both trees were admitted
+(`trees.admit`): no escaping link, no submodule, bounded size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Change:
-    """A base tree and a gold tree. `version` is what the repository called itself before the change, if it says."""
+    """A base tree and a gold tree, their refs (versions or commits) and what upstream wrote."""
 
     store: Path
     base_tree: str
@@ -41,7 +41,7 @@ class Change:
 
 
 class Refused(Exception):
-    """This one item cannot become a task; mining records it as a rejected candidate with `reason` and goes on."""
+    """This one item cannot become a task; mining records it as rejected with `reason` and goes on."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)

@@ -1,17 +1,16 @@
-"""Trees of files in a bare object store: read, written, changed and compared as git does, but never by running git.
+"""Trees of files in a bare object store: read, written, changed and compared as git does, without git.
 
-Everything mined becomes a tree here first, whether it came out of an archive or a clone, so that renames, binary
-patches, CRLF and names that are not UTF-8 have one meaning. Paths are `str` with surrogate escapes, contents are
-bytes. Trees are read and written in git's raw format, because the objects of a hostile repository may hold names that
-no ordinary API accepts; `admit` says which trees may go on to a sandbox.
+Everything mined becomes a tree here first, whether it came out of an archive or a clone, so that renames,
+binary patches, CRLF and names that are not UTF-8 have one meaning. Paths are `str` with surrogate escapes,
+contents are bytes. Trees are read and written in git's raw format, because the objects of a hostile
+repository may hold names that no ordinary API accepts; `admit` says which trees may go on to a sandbox.
 
-The user's git configuration never applies: libgit2 is told not to look for it, and not to ask who owns a clone,
-because reading runs nothing.
+The user's git configuration never applies: libgit2 is told not to look for it, and not to ask who owns a
+clone, because reading runs nothing.
 """
 
 from __future__ import annotations
 
-import posixpath
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ def link_escapes(path: str, target: str) -> bool:
 
 
 class Tree(Mapping[str, bytes]):
-    """A read-only view of a tree: path → bytes, read when asked for. Submodules are not in it; see `submodules`."""
+    """A read-only view of a tree: path → bytes, read when asked for. Submodules are left out."""
 
     def __init__(self, store: ObjectStore, tree_id: str) -> None:
         self.id = tree_id
@@ -135,7 +134,7 @@ class Tree(Mapping[str, bytes]):
 
 
 class ObjectStore:
-    """A bare git repository of our own. Writers may share it: objects are only ever added, under their hash."""
+    """A bare git repository of our own. Writers may share it: objects are only added, under their hash."""
 
     def __init__(self, repository: pygit2.Repository) -> None:
         self.repository = repository
@@ -147,7 +146,7 @@ class ObjectStore:
 
     @classmethod
     def create(cls, path: Path, *, alternates: tuple[Path, ...] = ()) -> ObjectStore:
-        """Open the store at `path`, making it first if need be. Objects of `alternates` can be read but stay there."""
+        """Open the store at `path`, made first if need be. Objects of `alternates` are read too."""
         if not (path / "HEAD").exists():
             repository = pygit2.init_repository(str(path), bare=True)
             repository.config["core.abbrev"] = 40  # binary patches apply only with full object ids
@@ -209,22 +208,30 @@ class ObjectStore:
         return self._apply(tree_id, nested, "") or self._write_raw({})
 
     def diff(self, base: str, gold: str) -> bytes:
-        """The patch from one tree to another: git format, full ids, binary literals, renames. `git apply` restores `gold`."""
-        diff = self.repository[base].diff_to_tree(self.repository[gold], DiffOption.SHOW_BINARY)
-        diff.find_similar(DiffFind.FIND_RENAMES)
-        patches = sorted(diff, key=_apply_order)
-        return b"".join(patch.data for patch in patches)
+        """The patch from one tree to another, in git's format with full ids, binary literals and renames."""
+        diff = self._diff(base, gold, DiffOption.SHOW_BINARY)
+        patches = sorted((patch for patch in diff if patch is not None), key=_apply_order)
+        return b"".join(map(_patch_text, patches))
 
     def deltas(self, base: str, gold: str) -> list[tuple[str, str | None, str | None]]:
         """(status letter, old path, new path) of every file that differs; renames are 'R'."""
-        diff = self.repository[base].diff_to_tree(self.repository[gold])
-        diff.find_similar(DiffFind.FIND_RENAMES)
         found = []
-        for delta in diff.deltas:
+        for delta in self._diff(base, gold, DiffOption.NORMAL).deltas:
             old, new = _text(delta.old_file.raw_path), _text(delta.new_file.raw_path)
             letter = delta.status_char()
             found.append((letter, None if letter == "A" else old, None if letter == "D" else new))
         return found
+
+    def _diff(self, base: str, gold: str, flags: DiffOption) -> pygit2.Diff:
+        try:
+            old, new = self.repository[base].peel(pygit2.Tree), self.repository[gold].peel(pygit2.Tree)
+            diff = old.diff_to_tree(new, flags)
+            diff.find_similar(DiffFind.FIND_RENAMES)
+        except (KeyError, pygit2.GitError) as error:
+            raise Refused(
+                "missing_objects", f"{base[:12]}..{gold[:12]} cannot be compared: {error}"
+            ) from error
+        return diff
 
     def _object(self, oid: str, kind: ObjectType) -> bytes:
         try:
@@ -261,17 +268,19 @@ class ObjectStore:
         entries = {name: (mode, oid) for name, mode, oid in self._parsed(tree_id)} if tree_id else {}
         for name, change in changes.items():
             path = prefix + name
-            mode, oid = entries.pop(name, (None, None))
-            folder = oid if mode == FOLDER else None
+            old = entries.pop(name, None)
+            folder = old[1] if old and old[0] == FOLDER else None
             if change.below:
                 folder = self._apply(folder, change.below, f"{path}/")
-            kept = (mode, oid) if mode not in (None, FOLDER) and not change.is_set else None
+            file = old if old and old[0] != FOLDER and not change.is_set else None
             if change.value is not None:
-                kept = self._stored(change.value)
-            if kept and folder:
+                file = self._stored(change.value)
+            if file and folder:
                 raise Refused("path_conflict", f"{path} would be both a file and a folder")
-            if kept or folder:
-                entries[name] = kept or (FOLDER, folder)
+            if file:
+                entries[name] = file
+            elif folder:
+                entries[name] = (FOLDER, folder)
         return self._write_raw(entries) if entries else None
 
     def _stored(self, value: Entry | Blob) -> tuple[int, str]:
@@ -319,12 +328,8 @@ def admit(store: ObjectStore, tree_id: str, limits: TreeLimits | None = None) ->
     return Admitted(tree, files, total, tuple(f"submodule {path} left out" for path in submodules))
 
 
-def basename(path: str) -> str:
-    return posixpath.basename(path)
-
-
 def decode(data: bytes) -> str:
-    """Text for people: UTF-8 where it is, else Latin-1, which accepts everything. Line ends become newlines."""
+    """Text for people: UTF-8 where it is, else Latin-1, which accepts everything. Line ends become \\n."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -340,6 +345,13 @@ def _bytes(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
+def _patch_text(patch: pygit2.Patch) -> bytes:
+    # libgit2 ends an exact rename of a binary file with "Binary files differ", which no tool can apply
+    if patch.delta.old_file.id == patch.delta.new_file.id:
+        return patch.data.partition(b"\nBinary files ")[0].rstrip(b"\n") + b"\n"
+    return patch.data
+
+
 def _apply_order(patch: pygit2.Patch) -> tuple[bytes, bool]:
-    # a file that becomes a link is a removal and an addition of one path; `git apply` wants them in that order
+    # a file that becomes a link is a removal and an addition of one path, in the order `git apply` wants
     return patch.delta.new_file.raw_path, patch.delta.status == DeltaStatus.ADDED
