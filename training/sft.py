@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import pickle
 import signal
 import threading
@@ -26,7 +25,8 @@ from typing import Any
 
 from training.data import VOCABULARY, Corpus, Example, batches, read_corpus
 from training.settings import OptimizerConfig, SftConfig
-from warehouse.errors import FactoryError
+from warehouse.errors import FactoryError, storage_error
+from warehouse.files import renamed_file
 from warehouse.outbox import Outbox
 from warehouse.records import TrainingRun, content_id, to_json
 from warehouse.settings import Settings
@@ -186,14 +186,11 @@ def _line(metrics: StepMetrics) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        with renamed_file(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        raise FactoryError(f"Cannot write {path}: {error.strerror}; make room or change `out`.") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
 
 
 @contextmanager
@@ -259,10 +256,6 @@ def _train(run: SftRun, progress: Progress | None) -> None:
 def _open(config: SftConfig, corpus: Corpus) -> SftRun:
     """The run of `config` with its folder in order: the log says what the checkpoint knows, no more."""
     run = SftRun(config, corpus)
-    try:
-        run.folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FactoryError(f"Cannot make {run.folder}: {error.strerror}; change `out`.") from error
     run.restore()
     _write(run.folder / "config.toml", config.to_toml().encode())
     _write(run.log, "".join(map(_line, run.metrics)).encode())
@@ -288,8 +281,11 @@ def run_sft(config: SftConfig, settings: Settings, progress: Progress | None = N
         except Diverged:
             outcome = "diverged"
             raise
+        except OSError as error:
+            raise storage_error(error, run.folder) from error
         finally:
-            Outbox(settings.outbox).append(_records(run, outcome))
+            with Outbox(settings) as outbox:
+                outbox.append(_records(run, outcome))
     finally:
         torch.set_num_threads(threads)
     return SftReport(
