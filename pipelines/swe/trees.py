@@ -126,6 +126,11 @@ class Tree(Mapping[str, bytes]):
     def entry(self, path: str) -> Entry:
         return Entry(self._blobs[path].mode, self[path])
 
+    @property
+    def modes(self) -> dict[str, int]:
+        """Git modes where they differ from a plain file's."""
+        return {path: blob.mode for path, blob in self._blobs.items() if blob.mode != FILE}
+
     def is_link(self, path: str) -> bool:
         return self._blobs[path].mode == LINK
 
