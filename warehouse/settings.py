@@ -50,6 +50,15 @@ class Settings(BaseSettings):
     pids: int = Field(512, ge=16, description="Processes and threads of one sandbox.")
     disk_gb: float = Field(40, gt=0, description="Disk that verifactory's own images may take, in GB; the oldest go first.")
     runtime: str | None = Field(None, description="OCI runtime for sandboxes, e.g. runsc; None is the daemon's default.")
+    ca_dir: Path = Field(
+        Path("/usr/local/share/ca-certificates"),
+        description="Certificate authorities (*.crt) of this machine that containers need too.",
+    )
+    private_registries: bool = Field(
+        True,
+        description="Let builds reach a package registry that the clients' configuration names at a private address "
+        "(a company mirror). Loopback and link-local addresses stay out of reach.",
+    )
 
     @classmethod
     def settings_customise_sources(
@@ -75,6 +84,16 @@ class Settings(BaseSettings):
     @property
     def outbox(self) -> Path:
         return self.home / "outbox"
+
+    @property
+    def archive(self) -> Path:
+        """Loaded outbox units: every fact ever recorded."""
+        return self.home / "archive"
+
+    @property
+    def quarantine(self) -> Path:
+        """Outbox units that could not be read, each with its reason."""
+        return self.home / "quarantine"
 
     @property
     def bundles(self) -> Path:

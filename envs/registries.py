@@ -1,0 +1,148 @@
+"""Which hosts the package registries are: asked of the clients' own configuration, never written down here.
+
+A build may talk to the registries and to nothing else. Which those are is the user's choice, made where pip, uv, npm
+and apt already read it: so a company mirror works without a setting of ours, and no host name stands in this code.
+Credentials in an index address stay on this machine: containers run code that nobody has read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from warehouse.errors import FactoryError
+
+APT = Path("/etc/apt")
+CLIENT_SECONDS = 20
+_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
+
+
+def _run(*argv: str) -> str:
+    """Output of a client's own configuration command; '' when it has none or fails."""
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=CLIENT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def without_credentials(url: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def host_of(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.hostname or "") if parts.scheme in ("http", "https") else ""
+
+
+_ASK_PIP = (
+    "import sys; sys.path[:0] = sys.argv[1:]; from pip._internal.models.index import PyPI as p; "
+    "print(p.simple_url, p.file_storage_domain)"
+)
+
+
+def _bundled_pips() -> list[str]:
+    """The pip wheels that Python carries for `ensurepip`: an environment made by uv has no other."""
+    spec = importlib.util.find_spec("ensurepip")
+    folder = Path(spec.origin).parent / "_bundled" if spec and spec.origin else Path()
+    return [str(wheel) for wheel in sorted(folder.glob("pip-*.whl"))]
+
+
+@lru_cache(maxsize=1)
+def _builtin_index() -> tuple[str, str]:
+    """pip's default: the simple index's address and the host that serves its files."""
+    for pip in ("", *_bundled_pips()):
+        simple, _, files = _run(sys.executable, "-c", _ASK_PIP, pip).partition(" ")
+        if files:
+            return simple, files
+    raise FactoryError(
+        "No pip was found to ask for the package index: run `python -m ensurepip`, or name the index in PIP_INDEX_URL."
+    )
+
+
+@lru_cache(maxsize=1)
+def _configured_index() -> str:
+    """The index that variables or pip's files name; '' for the default."""
+    for variable in _INDEX_VARIABLES:
+        if host_of(os.environ.get(variable, "")):
+            return os.environ[variable]
+    for key in ("global.index-url", "install.index-url"):
+        url = _run(sys.executable, "-m", "pip", "config", "get", key)
+        if host_of(url):
+            return url
+    return ""
+
+
+def index_url() -> str:
+    """The Python package index to hand to containers, without credentials."""
+    return without_credentials(_configured_index() or _builtin_index()[0])
+
+
+@lru_cache(maxsize=1)
+def index_is_default() -> bool:
+    return not _configured_index()
+
+
+@lru_cache(maxsize=1)
+def _extra_indexes() -> tuple[str, ...]:
+    named = [os.environ.get("PIP_EXTRA_INDEX_URL", ""), os.environ.get("UV_INDEX", "")]
+    named.append(_run(sys.executable, "-m", "pip", "config", "get", "global.extra-index-url"))
+    return tuple(url.rpartition("=")[2] if "=http" in url else url for text in named for url in text.split())
+
+
+def python_hosts() -> tuple[str, ...]:
+    """Hosts that pip and uv need: the index, and where the default index keeps its files."""
+    index, files = _builtin_index()
+    hosts = [host_of(index), files] if index_is_default() else [host_of(index_url())]
+    return _distinct(hosts + [host_of(url) for url in _extra_indexes()])
+
+
+@lru_cache(maxsize=1)
+def npm_registry() -> str:
+    """npm's registry; '' when there is no npm."""
+    if shutil.which("npm") is None:
+        return ""
+    url = _run("npm", "config", "get", "registry")
+    return without_credentials(url) if host_of(url) else ""
+
+
+def apt_uris(texts: Iterable[str]) -> tuple[str, ...]:
+    """Addresses in apt source files, one-line or deb822 format."""
+    uris: list[str] = []
+    for text in texts:
+        for line in text.splitlines():
+            if line.lower().startswith("uris:"):
+                uris += line.partition(":")[2].split()
+            elif one := re.match(r"\s*deb(?:-src)?\s+(?:\[[^\]]*\]\s*)?(\S+)", line):
+                uris.append(one[1])
+    return _distinct(uris)
+
+
+def apt_hosts() -> tuple[str, ...]:
+    """Hosts of this machine's own apt sources; empty where there is no apt."""
+    files = [
+        APT / "sources.list",
+        *sorted(APT.glob("sources.list.d/*.list")),
+        *sorted(APT.glob("sources.list.d/*.sources")),
+    ]
+    return _distinct(
+        host_of(uri) for uri in apt_uris(f.read_text(errors="replace") for f in files if f.is_file())
+    )
+
+
+def hosts() -> tuple[str, ...]:
+    """Every package registry's host, as this machine's clients are set up."""
+    return _distinct((*python_hosts(), host_of(npm_registry()), *apt_hosts()))
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for name in names if name))
