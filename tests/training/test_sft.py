@@ -63,9 +63,8 @@ def test_loss_falls_and_the_warehouse_knows(config: SftConfig, settings: Setting
     assert (report.steps, report.examples, report.dropped, report.resumed_at) == (30, 12, 0, 0)
     assert told == [(m["step"], m["loss"]) for m in logged(report.folder)]
     load(settings)
-    rows = (
-        Reader(settings).sql("SELECT step, loss, metrics->>'outcome' FROM training_runs ORDER BY step").rows
-    )
+    with Reader(settings) as reader:
+        rows = reader.sql("SELECT step, loss, metrics->>'outcome' FROM training_runs ORDER BY step").rows
     assert [tuple(r) for r in rows] == [(-1, report.last_loss, "completed"), *((s, x, None) for s, x in told)]
 
 
@@ -135,7 +134,8 @@ def test_divergence_is_said_and_recorded(
     with pytest.raises(Diverged, match=r"diverged at step 4: loss nan.*lower optimizer.lr"):
         run_sft(config, settings)
     load(settings)
-    rows = Reader(settings).sql("SELECT max(step), any_value(metrics->>'outcome') FROM training_runs").rows
+    with Reader(settings) as reader:
+        rows = reader.sql("SELECT max(step), any_value(metrics->>'outcome') FROM training_runs").rows
     assert [tuple(r) for r in rows] == [(3, "diverged")]
 
 
