@@ -77,7 +77,9 @@ class Candidate(Record):
     base_ref: str = Field(description="Version or commit before the change.")
     gold_ref: str = Field(description="Version or commit after the change.")
     title: str
-    source_date: datetime = Field(description="When upstream published the change; the environment is resolved as of it.")
+    source_date: datetime = Field(
+        description="When upstream published the change; the environment is resolved as of it."
+    )
     verdict: str = Field(description="accepted | rejected")
     reason: str = Field("", description="Reason code when rejected.")
     detail: Json = "{}"
@@ -126,7 +128,9 @@ class Task(Record):
     test_patch: str
     fail_to_pass: tuple[str, ...]
     pass_to_pass: tuple[str, ...]
-    new_tests: tuple[str, ...] = Field(description="Passing with the gold patch, absent or uncollectable before it.")
+    new_tests: tuple[str, ...] = Field(
+        description="Passing with the gold patch, absent or uncollectable before it."
+    )
     quarantined: tuple[str, ...] = Field(description="'<reason> <test id>' of every unstable test left out.")
     statement_check: str = Field(description="none | rules | model")
     bundle: str = Field(description="sha256 of the bundle's manifest; '' when none was rendered.")
@@ -157,12 +161,16 @@ class TestOutcome(Record):
 
     task_id: str
     test_id: str
-    role: str = Field(description="fail_to_pass | new | pass_to_pass | flaky | order_dependent | date_dependent")
+    role: str = Field(
+        description="fail_to_pass | new | pass_to_pass | flaky | order_dependent | date_dependent"
+    )
     state: str = Field(description="base | before | after")
     run_id: str
     run: int = Field(description="0 is the natural order; others are shuffled.")
     conditions: str = Field("", description="'' | shuffled:<seed> | date:+400d")
-    outcome: str = Field(description="passed | failed | error | skipped | xfailed | xpassed | timeout | crashed | missing")
+    outcome: str = Field(
+        description="passed | failed | error | skipped | xfailed | xpassed | timeout | crashed | missing"
+    )
     seconds: float
     at: datetime = Field(default_factory=utcnow)
 
@@ -228,7 +236,9 @@ class Event(Record):
     flow: str
     stage: str = Field(description="mine | build | compose | validate")
     item: str = Field(description="Candidate id; for stage 'mine' of a whole source that failed, the source.")
-    attempt: int = Field(1, description="Counts up when an item that failed for infrastructure is tried again.")
+    attempt: int = Field(
+        1, description="Counts up when an item that failed for infrastructure is tried again."
+    )
     source: str = Field(description="The input the item came from, as the user named it.")
     outcome: str = Field(description="ok | rejected | failed")
     reason: str = ""
@@ -249,7 +259,9 @@ class Shard(Record):
     path: str
     layout: str
     query: str
-    snapshot: str = Field(description="sha256 of what the snapshot held: its schema version and loaded files.")
+    snapshot: str = Field(
+        description="sha256 of what the snapshot held: its schema version and loaded files."
+    )
     rows: int
     at: datetime = Field(default_factory=utcnow)
 

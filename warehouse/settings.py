@@ -35,21 +35,35 @@ class Settings(BaseSettings):
         env_prefix="VERIFACTORY_", toml_file="verifactory.toml", extra="forbid", frozen=True
     )
 
-    home: Path = Field(Path(".verifactory"), description="Warehouse, outbox, bundles and artifacts of one factory.")
-    cache: Path = Field(default_factory=_user_cache, description="Base images and package caches, shared by homes.")
+    home: Path = Field(
+        Path(".verifactory"), description="Warehouse, outbox, bundles and artifacts of one factory."
+    )
+    cache: Path = Field(
+        default_factory=_user_cache, description="Base images and package caches, shared by homes."
+    )
     licenses: tuple[str, ...] = Field(PERMISSIVE, description="SPDX ids that a source may carry.")
 
-    runs_per_side: int = Field(5, ge=1, description="Test runs before and after the gold patch: first in natural order, then shuffled.")
+    runs_per_side: int = Field(
+        5,
+        ge=1,
+        description="Test runs before and after the gold patch: first in natural order, then shuffled.",
+    )
     test_seconds: float = Field(60, gt=0, description="Limit of one test, in seconds.")
     suite_seconds: float = Field(600, gt=0, description="Limit of one run of a whole suite, in seconds.")
     build_seconds: float = Field(900, gt=0, description="Limit of one environment build, in seconds.")
 
-    parallel: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="Sandboxes at a time.")
+    parallel: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="Sandboxes at a time."
+    )
     memory_mb: int = Field(2048, ge=64, description="Memory of one sandbox, in MiB.")
     cpus: float = Field(1.0, gt=0, description="CPU share of one sandbox, in cores.")
     pids: int = Field(512, ge=16, description="Processes and threads of one sandbox.")
-    disk_gb: float = Field(40, gt=0, description="Disk that verifactory's own images may take, in GB; the oldest go first.")
-    runtime: str | None = Field(None, description="OCI runtime for sandboxes, e.g. runsc; None is the daemon's default.")
+    disk_gb: float = Field(
+        40, gt=0, description="Disk that verifactory's own images may take, in GB; the oldest go first."
+    )
+    runtime: str | None = Field(
+        None, description="OCI runtime for sandboxes, e.g. runsc; None is the daemon's default."
+    )
     ca_dir: Path = Field(
         Path("/usr/local/share/ca-certificates"),
         description="Certificate authorities (*.crt) of this machine that containers need too.",
