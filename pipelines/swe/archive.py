@@ -1,9 +1,9 @@
 """Source archives, read as if an enemy had made them.
 
-An archive goes member by member from its stream into an object store; nothing is ever unpacked onto a disk.
-Names, links, types, sizes and the compression ratio are checked before the bytes are kept, and at most one
-member is in memory. What looks like an attack ends as `archive_hostile`, what is damaged as `archive_corrupt`,
-both `Refused` with the member at fault.
+An archive goes member by member from its stream into an object store; nothing is ever unpacked onto a
+disk. Names, links, types, sizes and the compression ratio are checked before the bytes are kept, and at
+most one member is in memory. What looks like an attack ends as `archive_hostile`, what is damaged as
+`archive_corrupt`, both `Refused` with the member at fault.
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def _zip_member(
 
 
 def _check_zip_directory(path: Path, limits: ArchiveLimits) -> None:
-    """Refuse a directory that zipfile would hold in memory without bound, and the 64-bit format altogether."""
+    """Refuse a directory that zipfile would hold without bound, and the 64-bit format altogether."""
     with path.open("rb") as file:
         length = file.seek(0, io.SEEK_END)
         file.seek(max(0, length - (1 << 16) - 22 - 20))
