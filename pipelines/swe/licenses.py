@@ -284,7 +284,7 @@ def _from_package_json(data: bytes, found: _Metadata) -> None:
 
 
 def _from_setup_text(data: bytes, found: _Metadata) -> None:
-    """setup.py and setup.cfg are read as text, never run: literal `license = …`, `author = …` and classifiers."""
+    """Literal `license = …`, `author = …` and classifiers of setup.py and setup.cfg, which are never run."""
     text = decode(data)
     if written := re.search(r"^\s*license\s*=\s*[\"']?([^\"'\n,]+)", text, re.M):
         found.written = written[1].strip()
