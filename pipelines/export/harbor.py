@@ -1,0 +1,146 @@
+"""Harbor layouts: the bundles themselves with a dataset manifest, or one Parquet row a bundle.
+
+A bundle is already a Harbor 1.4 task, so nothing is rendered here: what validation graded is handed over
+byte for byte, and a bundle whose bytes are no longer those that were validated is not exported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import shutil
+import tarfile
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import tomli_w
+
+from pipelines.export.publication import ExportReport, Written, file_sha256, publish
+from pipelines.export.selection import Selected, select
+from pipelines.export.shards import write_card, write_parquet
+from verifiers.tests import bundle
+from warehouse.errors import FactoryError
+from warehouse.settings import Settings
+
+# What Harbor's packager takes of a task directory, and the names it leaves out of one without .gitignore.
+PACKAGED_FILES = ("task.toml", "instruction.md", "README.md", "trajectory.json")
+PACKAGED_FOLDERS = ("environment", "tests", "solution", "steps")
+LEFT_OUT = ("__pycache__", "*.pyc", ".DS_Store", "*.swp", "*.swo", "*~")
+
+PARQUET_SCHEMA = pa.schema(
+    [
+        ("path", pa.string()),
+        ("task_binary", pa.binary()),
+        ("task_id", pa.string()),
+        ("repo", pa.string()),
+        ("license", pa.string()),
+        ("attribution", pa.string()),
+    ]
+)
+
+
+def content_hash(task: Path) -> str:
+    """Harbor's digest of a task directory, as `harbor.publisher.packager` of 0.25 computes it."""
+    packaged = [task / name for name in PACKAGED_FILES if (task / name).exists()]
+    for name in PACKAGED_FOLDERS:
+        packaged += [path for path in (task / name).rglob("*") if path.is_file()]
+    digest = hashlib.sha256()
+    for path in sorted(p.relative_to(task).as_posix() for p in packaged):
+        if not any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in LEFT_OUT):
+            digest.update(f"{path}\0{file_sha256(task / path)}\n".encode())
+    return digest.hexdigest()
+
+
+def task_tar(task: Path) -> bytes:
+    """A tar of a task directory that depends on its bytes and modes only."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path in sorted(task.rglob("*"), key=lambda p: p.relative_to(task).as_posix()):
+            info = tar.gettarinfo(path, arcname=path.relative_to(task).as_posix())
+            info.mtime = info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+            if info.isreg():
+                with path.open("rb") as file:
+                    tar.addfile(info, file)
+            else:
+                tar.addfile(info)
+    return buffer.getvalue()
+
+
+def verified_bundle(settings: Settings, selected: Selected) -> Path:
+    """The task's bundle, checked: every file against its manifest, the manifest against the task's record."""
+    task = selected.task
+    path = settings.bundles / task.task_id
+    bundle.load(path)
+    if file_sha256(path / "bundle.json") != task.bundle:
+        raise FactoryError(
+            f"The bundle of task {task.task_id} at {path} is not the one that was validated; "
+            f"run `verifactory tasks verify {task.task_id}`, or leave the task out."
+        )
+    return path
+
+
+def dataset_manifest(name: str, snapshot: str, tasks: dict[str, str]) -> str:
+    """dataset.toml: Harbor's list of tasks by name, each pinned by its content hash."""
+    content: dict[str, Any] = {
+        "dataset": {
+            "name": name,
+            "version": snapshot[:12],
+            "description": "Tasks whose gold solution scores 1 and whose empty one scores 0, by execution.",
+            "keywords": ["verifactory"],
+        },
+        "tasks": [{"name": task, "digest": f"sha256:{digest}"} for task, digest in sorted(tasks.items())],
+    }
+    return tomli_w.dumps(content)
+
+
+def _dataset_name(out: Path) -> str:
+    """`out` as a Harbor name: letters, digits, dots, hyphens and underscores, not a dot first."""
+    letters = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in out.resolve().name)
+    return "verifactory/" + (letters.lstrip("-_.").replace("..", "-") or "tasks")
+
+
+def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
+    """Copy the verified tasks for which `where` holds to `out/<task_id>/`, with dataset.toml."""
+    selection = select(settings, where)
+
+    def write(folder: Path) -> Written:
+        hashes = {}
+        for selected in selection.tasks:
+            copy = folder / selected.task.task_id
+            shutil.copytree(verified_bundle(settings, selected), copy, symlinks=True)
+            config = tomllib.loads((copy / "task.toml").read_text(encoding="utf-8"))
+            hashes[config["task"]["name"]] = content_hash(copy)
+        manifest = dataset_manifest(_dataset_name(out), selection.snapshot, hashes)
+        (folder / "dataset.toml").write_text(manifest, encoding="utf-8")
+        return {"dataset.toml": len(hashes)}
+
+    return publish(settings, out, layout="harbor", selection=selection, write=write)
+
+
+def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportReport:
+    """Write the verified tasks for which `where` holds as rows of `path` and `task_binary` (a tar)."""
+    selection = select(settings, where)
+
+    def row(selected: Selected) -> dict[str, Any]:
+        task = selected.task
+        return {
+            "path": task.task_id,
+            "task_binary": task_tar(verified_bundle(settings, selected)),
+            "task_id": task.task_id,
+            "repo": task.repo,
+            "license": task.license,
+            "attribution": task.attribution,
+        }
+
+    def write(folder: Path) -> Written:
+        files = write_parquet(folder, selection.tasks, row, PARQUET_SCHEMA, rows_per_file=16)
+        prose = "Harbor 1.4 tasks: `path` is a task's name, `task_binary` a tar of its directory."
+        write_card(folder, "Harbor tasks in Parquet", prose, selection.tasks)
+        return files
+
+    return publish(settings, out, layout="harbor-parquet", selection=selection, write=write)

@@ -1,0 +1,81 @@
+"""The `sft` layout: verified tasks as conversations whose answer is the gold patch.
+
+One row a task: `messages` (system, user, assistant), and what a trainer filters on. `weight` is what a row
+counts for in the loss; a gold patch counts 1.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.export.publication import ExportReport, Written, publish
+from pipelines.export.selection import Selected, select
+from pipelines.export.shards import write_card, write_parquet
+from warehouse.records import Task
+from warehouse.settings import Settings
+
+SYSTEM = (
+    "You are given a change to make in a repository. Answer with one patch in unified diff format, "
+    "in a fenced block, and nothing else."
+)
+
+SCHEMA = pa.schema(
+    [
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        ("task_id", pa.string()),
+        ("repo", pa.string()),
+        ("language", pa.string()),
+        ("kind", pa.string()),
+        ("license", pa.string()),
+        ("attribution", pa.string()),
+        ("weight", pa.float64()),
+    ]
+)
+
+
+def fenced(patch: str) -> str:
+    """`patch` in a fenced block whose fence is longer than any run of backticks in it."""
+    longest = max((len(run) for run in re.findall(r"`+", patch)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}diff\n{patch.removesuffix(chr(10))}\n{fence}\n"
+
+
+def messages(task: Task) -> list[dict[str, str]]:
+    """The conversation of one task."""
+    return [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": task.instruction},
+        {"role": "assistant", "content": fenced(task.gold_patch)},
+    ]
+
+
+def row(selected: Selected) -> dict[str, Any]:
+    """One row of the shard."""
+    task = selected.task
+    return {
+        "messages": messages(task),
+        "task_id": task.task_id,
+        "repo": task.repo,
+        "language": task.language,
+        "kind": task.kind,
+        "license": task.license,
+        "attribution": task.attribution,
+        "weight": 1.0,
+    }
+
+
+def export_sft(settings: Settings, where: str, out: Path) -> ExportReport:
+    """Write the verified tasks for which `where` holds as a folder of Parquet shards, split by repository."""
+    selection = select(settings, where)
+
+    def write(folder: Path) -> Written:
+        files = write_parquet(folder, selection.tasks, row, SCHEMA)
+        prose = "Verified tasks as conversations: the instruction, and the patch that execution proved right."
+        write_card(folder, "Supervised fine-tuning shard", prose, selection.tasks)
+        return files
+
+    return publish(settings, out, layout="sft", selection=selection, write=write)

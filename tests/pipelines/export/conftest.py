@@ -1,0 +1,102 @@
+"""A factory's home with seven tasks of three repositories, stored through the real outbox and loader."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from warehouse.loader import load
+from warehouse.outbox import Outbox
+from warehouse.records import Candidate, Record, Source, Task, TaskEvent
+from warehouse.settings import Settings
+
+DATE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+PATCH = """diff --git a/src/m.py b/src/m.py
+--- a/src/m.py
++++ b/src/m.py
+@@ -1,2 +1,2 @@
+ # `é` in ```fences```
+-x = {n}
++x = {n} + 1
+"""
+
+# task number → (repository, status, kind of source); None is a task that was built and no more
+TASKS: dict[int, tuple[str, str | None, str]] = {
+    1: ("alpha", "validated", "releases"),
+    2: ("alpha", "published", "releases"),
+    3: ("owner/beta", "certified", "git"),
+    4: ("gamma", "validated", "releases"),
+    5: ("alpha", "rejected", "releases"),
+    6: ("alpha", "retired", "releases"),
+    7: ("alpha", None, "releases"),
+}
+
+
+def task_of(n: int, bundle: str = "") -> Task:
+    repo = TASKS[n][0]
+    return Task(
+        task_id=f"{n:020x}",
+        candidate_id=f"candidate{n}",
+        environment_id="env",
+        family="swe",
+        kind="bug_fix",
+        repo=repo,
+        language="python",
+        license="MIT" if repo == "alpha" else "BSD-3-Clause",
+        attribution=f"The authors of {repo}",
+        source_date=DATE,
+        instruction=f"x must be one more than {n}.\nIt is not.",
+        verifier="{}",
+        gold_patch=PATCH.format(n=n),
+        test_patch=PATCH.format(n=n).replace("src/m.py", "tests/test_m.py"),
+        fail_to_pass=('tests/test_m.py::test_x[é "quoted"]',),
+        pass_to_pass=("tests/test_m.py::test_y", "tests/test_m.py::test_z"),
+        new_tests=("tests/test_m.py::test_new",),
+        quarantined=(),
+        statement_check="rules",
+        bundle=bundle,
+        run_id="run",
+    )
+
+
+def records_of(task: Task, n: int) -> list[Record]:
+    repo, status, kind = TASKS[n]
+    rows: list[Record] = [
+        Source(
+            source_id=f"source{n}",
+            kind=kind,
+            url=f"https://example.org/{repo}",
+            revision=f"1.{n}",
+            license=task.license,
+            attribution=task.attribution,
+        ),
+        Candidate(
+            candidate_id=task.candidate_id,
+            source_id=f"source{n}",
+            family="swe",
+            repo=repo,
+            base_ref=f"1.{n - 1}" if kind == "releases" else "c0ffee" * 6,
+            gold_ref=f"1.{n}",
+            title="x",
+            source_date=DATE,
+            verdict="accepted",
+        ),
+        task,
+    ]
+    if status:
+        rows.append(TaskEvent(task_id=task.task_id, event="status", value=status, run_id="run"))
+    return rows
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The home, loaded; its tasks have no bundles."""
+    settings = Settings(home=tmp_path / "home")
+    with Outbox(settings) as outbox:
+        for n in TASKS:
+            outbox.append(records_of(task_of(n), n))
+    load(settings)
+    return settings
