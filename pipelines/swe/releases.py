@@ -180,8 +180,8 @@ def _release(package: pypi_simple.DistributionPackage) -> Release | None:
 def _no_answer(name: str, error: Exception) -> str:
     kind = "did not answer in time" if isinstance(error, requests.Timeout) else "could not be asked"
     return (
-        f"The package index {kind} for {name} ({type(error).__name__}): check the network and the index that pip "
-        "or uv is set up for (PIP_INDEX_URL, UV_DEFAULT_INDEX, `pip config`), then run the same command again."
+        f"The package index {kind} for {name} ({type(error).__name__}): check the network and the index that "
+        "pip or uv is set up for (PIP_INDEX_URL, UV_DEFAULT_INDEX, `pip config`), then run the command again."
     )
 
 
@@ -310,7 +310,7 @@ def _tree(
 def download(client: pypi_simple.PyPISimple, release: Release, cache: Path) -> Path:
     """The archive in the cache, fetched if it is not there or no longer what its name says.
 
-    Raises Refused (`no_digest`, `archive_corrupt`, `archive_hostile`), SourceError when the index does not answer.
+    Raises Refused (`no_digest`, `archive_corrupt`, `archive_hostile`), or SourceError without an answer.
     """
     if not release.sha256:
         raise Refused("no_digest", "the index names no sha256")
@@ -347,7 +347,10 @@ class _Bounded:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
     ) -> None:
         return None
 
