@@ -1,0 +1,334 @@
+"""Builds environments: plan → resolve → image → smoke, repaired by rule, or a reason why not.
+
+A language's toolchain plans recipes in the order they are worth trying; this module walks them. Each is resolved in a
+sandbox of the toolchain image, built, and smoked without network. When a step breaks, the toolchain may mend the recipe;
+repairs are bounded, and a recipe that cannot be mended gives way to the next. What failed last is the reason recorded.
+
+An environment is its recipe, its manifest and its tree: their hash is its id and its image's tag, so building the same
+thing again finds the image and stops. The context directory is the bundle's `environment/` folder, byte for byte the
+same wherever and whenever it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from envs import registries
+from envs.images import ensure_base
+from envs.languages import Broken, Healthy, Recipe, Resolved, Runner, Toolchain, Upstream, detect
+from envs.languages.tree import pack
+from envs.sandbox import BuildError, BuiltImage, Limits, Network, Sandbox, SandboxBackend, SandboxSpec
+from warehouse.records import Environment, content_id, to_json
+from warehouse.settings import Settings
+
+MAX_REPAIRS = 4  # of one recipe
+LOG_CHARACTERS = 200_000
+
+# Why an environment could not be had. Codes are stored; the text is for people.
+REASONS: dict[str, str] = {
+    "unsupported_language": "no toolchain claims the tree",
+    "no_tests": "no file of the source looks like a test",
+    "interpreter_unavailable": "no interpreter at hand is one the source allows",
+    "resolution_failed": "what the project needs to run does not resolve as of its date",
+    "disk_full": "the disk was full",
+    "out_of_memory": "a step went over the memory limit",
+    "timeout": "a step went over the time limit",
+    "network_failed": "a registry did not answer",
+    "compiler_failed": "a compiled part did not build",
+    "install_failed": "the project's own backend could not install it in place",
+    "build_failed": "the image did not build",
+    "import_failed": "the project does not import",
+    "collection_failed": "the runner could not collect the tests",
+    "nothing_collected": "the runner found no test",
+}
+
+# What a log says, by stage ('' is any): matched in order, infrastructure before the recipe's own faults.
+CLASSES: tuple[tuple[str, str, str], ...] = (
+    ("disk_full", "", r"No space left on device|ENOSPC"),
+    ("out_of_memory", "", r"Cannot allocate memory|MemoryError|Killed process|returned a non-zero code: 137"),
+    ("timeout", "", r"returned a non-zero code: 124"),
+    ("network_failed", "", r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"),
+    ("compiler_failed", "build", r"(?:gcc|g\+\+|cc)\S* failed|fatal error: \S+\.h|error: command '\S*(?:gcc|g\+\+|cc)'"),
+    ("install_failed", "build", r"Failed to (?:build|prepare)[^\n]*file:///app|-e /app' returned"),
+    ("build_failed", "build", r""),
+    ("import_failed", "import", r""),
+    ("nothing_collected", "collect", r"no tests ran|collected 0 items"),
+    ("collection_failed", "collect", r""),
+    ("resolution_failed", "resolve", r""),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BuiltEnvironment:
+    """An image that keeps the environment contract, and everything needed to make it again."""
+
+    environment_id: str
+    image: str
+    digest: str
+    language: str
+    recipe: Recipe
+    manifest: tuple[str, ...]
+    dockerfile: str
+    context: Path
+    """The bundle's environment/ folder."""
+    runner: Runner
+    collected: int
+    attempts: int
+    size_bytes: int
+    seconds: float
+    log: str
+
+    def record(self, log_sha256: str = "") -> Environment:
+        """The row; `log_sha256` names the log in the artifact store."""
+        return Environment(
+            environment_id=self.environment_id,
+            language=self.language,
+            recipe=to_json(self.recipe.model_dump(mode="json")),
+            manifest=self.manifest,
+            dockerfile=self.dockerfile,
+            image_digest=self.digest,
+            size_bytes=self.size_bytes,
+            attempts=self.attempts,
+            build_seconds=round(self.seconds, 3),
+            build_log=log_sha256,
+        )
+
+
+@dataclass(frozen=True)
+class BuildFailure:
+    """Why there is no environment: a code of REASONS, one line for people, and the log."""
+
+    reason: str
+    detail: str
+    log: str
+    attempts: int
+    seconds: float
+
+
+@dataclass
+class Trail:
+    """What happened so far, in order."""
+
+    attempts: int = 0
+    parts: list[str] = field(default_factory=list)
+    started: float = field(default_factory=time.monotonic)
+
+    def add(self, title: str, text: str) -> None:
+        self.parts.append(f"=== {title}\n{text.strip()}\n")
+
+    @property
+    def log(self) -> str:
+        return "\n".join(self.parts)[-LOG_CHARACTERS:]
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+async def build_environment(
+    upstream: Upstream,
+    *,
+    backend: SandboxBackend,
+    settings: Settings,
+    workdir: Path,
+    toolchain: Toolchain[Any] | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> BuiltEnvironment | BuildFailure:
+    """The environment of `upstream.base`, with packages as of `upstream.date`; contexts are left below `workdir`.
+
+    Raises SandboxError for infrastructure and FactoryError for what the user can mend. A project that cannot be built
+    is not an error: it is a BuildFailure.
+    """
+    trail = Trail()
+    chosen = toolchain or detect(upstream.gold)
+    if chosen is None:
+        return _failure(Broken("plan", REASONS["unsupported_language"], reason="unsupported_language"), trail)
+    plan = chosen.plan(upstream)
+    if isinstance(plan, Broken):
+        return _failure(plan, trail)
+    builder = _Builder(upstream, chosen, backend, settings, workdir, trail, progress)
+    last = Broken("plan", "The plan is empty.", reason="build_failed")
+    for recipe in plan:
+        outcome = await builder.mend(recipe)
+        if isinstance(outcome, BuiltEnvironment):
+            return outcome
+        last = outcome
+        if classify(last) in ("disk_full", "network_failed"):
+            break
+    return _failure(last, trail)
+
+
+def classify(broken: Broken) -> str:
+    """The reason code of what broke: infrastructure seen in the log, else what the step said, else by stage."""
+    for reason, stage, pattern in CLASSES:
+        if stage == "" and re.search(pattern, broken.log):
+            return reason
+    if broken.reason:
+        return broken.reason
+    return next(reason for reason, stage, pattern in CLASSES if stage == broken.stage and re.search(pattern, broken.log))
+
+
+def _failure(broken: Broken, trail: Trail) -> BuildFailure:
+    reason = classify(broken)
+    said = [line.strip() for line in broken.log.strip().splitlines() if line.strip()]
+    errors = [line for line in said if re.search(r"error|×|No module|failed", line, re.I)]
+    detail = (errors or said or [""])[-1][:300]
+    return BuildFailure(reason, f"{REASONS[reason]}: {detail}", trail.log or broken.log, trail.attempts, trail.seconds)
+
+
+@dataclass
+class _Builder:
+    upstream: Upstream
+    toolchain: Toolchain[Any]
+    backend: SandboxBackend
+    settings: Settings
+    workdir: Path
+    trail: Trail
+    progress: Callable[[str], None]
+
+    async def mend(self, recipe: Recipe) -> BuiltEnvironment | Broken:
+        """Build a recipe, repairing it as long as a rule fits. A suite that collects in part is taken as it is."""
+        best: BuiltEnvironment | None = None
+        broken = Broken("build", "")
+        for _ in range(MAX_REPAIRS + 1):
+            self.trail.attempts += 1
+            outcome = await self.attempt(recipe)
+            if isinstance(outcome, BuiltEnvironment):
+                return outcome
+            broken, partial, recipe = outcome
+            best = partial or best
+            self.trail.add(f"broken at {broken.stage}: {classify(broken)}", broken.log)
+            mended = self.toolchain.repair(recipe, broken)
+            if mended is None:
+                break
+            self.trail.add("repair", mended.notes[-1])
+            self.progress(f"{self.upstream.name}: {mended.notes[-1]}")
+            recipe = mended
+        return best or broken
+
+    async def attempt(self, recipe: Recipe) -> BuiltEnvironment | tuple[Broken, BuiltEnvironment | None, Recipe]:
+        """One pass. With what broke comes the recipe as resolved, and the environment if it collects in part."""
+        started = time.monotonic()
+        resolved = await self.resolve(recipe)
+        if isinstance(resolved, Broken):
+            return resolved, None, recipe
+        self.trail.add("resolved", "\n".join((*resolved.recipe.notes, *resolved.manifest)))
+        files = self.toolchain.context(resolved) | {"app.tar": pack(self.upstream.base)}
+        environment_id = _environment_id(resolved, files)
+        context = write_context(self.workdir / environment_id, files)
+        built = await self.image(resolved.recipe, f"verifactory/env:{environment_id}", context)
+        if isinstance(built, Broken):
+            return built, None, resolved.recipe
+        health = await self.smoke(resolved, built.tag)
+        environment = BuiltEnvironment(
+            environment_id=environment_id,
+            image=built.tag,
+            digest=built.digest,
+            language=resolved.recipe.language,
+            recipe=resolved.recipe,
+            manifest=resolved.manifest,
+            dockerfile=files["Dockerfile"].decode(),
+            context=context,
+            runner=self.toolchain.runner(resolved),
+            collected=health.collected,
+            attempts=self.trail.attempts,
+            size_bytes=built.size_bytes,
+            seconds=time.monotonic() - started,
+            log=self.trail.log,
+        )
+        if isinstance(health, Healthy):
+            return environment
+        return health, environment if health.collected else None, resolved.recipe
+
+    async def resolve(self, recipe: Recipe) -> Resolved | Broken:
+        self.progress(f"{self.upstream.name}: resolving as of {self.upstream.date:%Y-%m-%d} on {recipe.suite}")
+        image = await toolchain_image(self.toolchain, recipe, self.backend, self.settings)
+        sandbox = await self.start(image, Network.ALLOWLIST)
+        try:
+            return await self.toolchain.resolve(
+                recipe, self.upstream.gold, sandbox, timeout=self.settings.build_seconds
+            )
+        finally:
+            await sandbox.stop()
+
+    async def image(self, recipe: Recipe, tag: str, context: Path) -> BuiltImage | Broken:
+        self.progress(f"{self.upstream.name}: building {tag}")
+        base = await ensure_base(recipe.suite, self.settings)
+        try:
+            built = await self.backend.build(
+                context,
+                tag=tag,
+                build_args={"BASE": base},
+                network=Network.ALLOWLIST,
+                allowed_hosts=registries.hosts(),
+                timeout=self.settings.build_seconds,
+            )
+        except BuildError as error:
+            return Broken("build", f"{error.log}\n{error}")
+        self.trail.add("built", built.log)
+        return built
+
+    async def smoke(self, resolved: Resolved, image: str) -> Healthy | Broken:
+        self.progress(f"{self.upstream.name}: importing and collecting")
+        sandbox = await self.start(image, Network.NONE)
+        try:
+            return await self.toolchain.smoke(
+                resolved, self.upstream, sandbox, timeout=self.settings.suite_seconds
+            )
+        finally:
+            await sandbox.stop()
+
+    async def start(self, image: str, network: Network) -> Sandbox:
+        limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus, pids=self.settings.pids)
+        hosts = registries.python_hosts() if network is Network.ALLOWLIST else ()
+        return await self.backend.start(
+            SandboxSpec(image=image, network=network, allowed_hosts=hosts, limits=limits, runtime=self.settings.runtime)
+        )
+
+
+_toolchain_locks: dict[str, asyncio.Lock] = {}
+
+
+async def toolchain_image(
+    toolchain: Toolchain[Any], recipe: Recipe, backend: SandboxBackend, settings: Settings
+) -> str:
+    """The image that a recipe is resolved in: the first layers of every environment of its suite."""
+    base = await ensure_base(recipe.suite, settings)
+    dockerfile = toolchain.toolchain(recipe)
+    tag = f"verifactory/toolchain:{recipe.language}-{recipe.suite}-{content_id(base, dockerfile)[:12]}"
+    async with _toolchain_locks.setdefault(tag, asyncio.Lock()):
+        if not await backend.has_image(tag):
+            context = write_context(settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": dockerfile.encode()})
+            await backend.build(
+                context,
+                tag=tag,
+                build_args={"BASE": base},
+                network=Network.ALLOWLIST,
+                allowed_hosts=registries.hosts(),
+                timeout=settings.build_seconds,
+            )
+    return tag
+
+
+def _environment_id(resolved: Resolved, files: dict[str, bytes]) -> str:
+    """Of recipe and manifest; the tree is part of the recipe, and its Dockerfile the recipe's meaning."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return content_id(resolved.recipe.model_dump(mode="json"), resolved.manifest, digests)
+
+
+def write_context(folder: Path, files: dict[str, bytes]) -> Path:
+    """The files under `folder`; what is there already is the same, since its name is a hash of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        target = folder / name
+        partial = target.with_name(f".{name}.{time.monotonic_ns()}")
+        partial.write_bytes(data)
+        partial.replace(target)
+    return folder

@@ -1,0 +1,182 @@
+"""The Dockerfile of a Python environment: distribution, toolchain, packages, tree, in that order of sharing.
+
+What holds (docs/design.md, the environment image): `/app` is the base tree with one commit, `/opt/venv` belongs to root.
+Code of the project or of its dependencies runs during the build only as `agent`, never as root, so that nothing of it
+can reach `/usr/bin/python3`, git or the repository that the commit is made from. Files that the project's own build
+rewrote are put back as they were; what it added is excluded from git by path.
+"""
+
+from __future__ import annotations
+
+import shlex
+from datetime import datetime, timedelta
+
+from envs.languages.python import interpreters
+from envs.languages.python.recipe import PythonRecipe
+
+UV = "0.13.9"
+PACKAGES = ("ca-certificates", "git", "libfaketime", "python3", "python3-venv")
+COMPILER = ("g++", "gcc", "libc6-dev", "libffi-dev", "make", "pkg-config", "python3-dev")
+
+# Parts of pytest that come with it when it is raised.
+RUNNER_PARTS = (
+    "pytest",
+    "pluggy",
+    "iniconfig",
+    "packaging",
+    "py",
+    "attrs",
+    "toml",
+    "tomli",
+    "exceptiongroup",
+    "importlib-metadata",
+    "more-itertools",
+    "atomicwrites",
+    "wcwidth",
+    "zipp",
+    "pyparsing",
+    "six",
+)
+
+# How build backends that would ask git are told the version.
+VERSION_VARIABLES = (
+    "SETUPTOOLS_SCM_PRETEND_VERSION",
+    "PBR_VERSION",
+    "PDM_BUILD_SCM_VERSION",
+    "POETRY_DYNAMIC_VERSIONING_BYPASS",
+    "UV_DYNAMIC_VERSIONING_BYPASS",
+)
+
+_AS_AGENT = "setpriv --reuid=agent --regid=agent --clear-groups env HOME=/build"
+_GIT = "git --git-dir=/opt/app.git --work-tree=/app"
+_WHO = "GIT_{0}_NAME=upstream GIT_{0}_EMAIL=upstream@localhost GIT_{0}_DATE='2000-01-01T00:00:00Z'"
+
+
+def toolchain(recipe: PythonRecipe) -> str:
+    """The layers that every project of the suite shares."""
+    text = f"""\
+ARG BASE=debian:{recipe.suite}-slim
+FROM ${{BASE}}
+ENV LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/venv \\
+    PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+RUN {_apt(PACKAGES)} && \\
+    python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv=={UV} && \\
+    mv /opt/uv/bin/uv /usr/local/bin/uv && rm -rf /opt/uv && \\
+    groupadd -g 1000 agent && useradd -m -u 1000 -g 1000 -s /bin/bash agent && \\
+    groupadd -g 1001 tester && useradd -m -u 1001 -g 1001 -s /bin/bash tester && \\
+    git config --system --add safe.directory /app
+"""
+    if recipe.compiler or recipe.packages:
+        text += f"RUN {_apt(COMPILER)}\n"
+    if recipe.packages:
+        text += f"RUN {_apt(recipe.packages)}\n"
+    return text
+
+
+def dockerfile(recipe: PythonRecipe) -> str:
+    """The whole image."""
+    return f"""\
+{toolchain(recipe)}\
+COPY requirements.lock /opt/requirements.lock
+RUN {_steps(*_packages(recipe))}
+ADD app.tar /app/
+WORKDIR /app
+RUN {_steps(*_tree(recipe))}
+"""
+
+
+def index_options(recipe: PythonRecipe) -> list[str]:
+    """What uv may see: nothing later than the date, except backends and runner that had to be raised."""
+    options = [f"--exclude-newer={_iso(recipe.index_date)}"]
+    for raised in recipe.backends_raised:
+        name, _, day = raised.partition("=")
+        options.append(f"--exclude-newer-package={name}={_after(datetime.fromisoformat(day))}")
+    if recipe.runner_raised:
+        released = next(i.pytest_released for i in interpreters.INTERPRETERS if i.python == recipe.python)
+        day = _after(datetime(released.year, released.month, released.day))
+        options += [f"--exclude-newer-package={name}={day}" for name in RUNNER_PARTS]
+    return options
+
+
+def _iso(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _after(day: datetime) -> str:
+    return _iso(day + timedelta(days=2))  # time zones: a release day may end up to a day later elsewhere
+
+
+def _apt(packages: tuple[str, ...]) -> str:
+    return (
+        f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {' '.join(packages)} && \\\n"
+        "    rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log"
+    )
+
+
+def _steps(*steps: str) -> str:
+    return " && \\\n    ".join(steps)
+
+
+def _packages(recipe: PythonRecipe) -> tuple[str, ...]:
+    options = shlex.join(
+        [
+            "--no-cache",
+            "--no-deps",
+            "--no-config",
+            "--compile-bytecode",
+            "--link-mode=copy",
+            *index_options(recipe),
+        ]
+    )
+    return (
+        "install -d -o agent -g agent /opt/venv /build",
+        f"{_AS_AGENT} python3 -m venv --without-pip /opt/venv",
+        f"{_AS_AGENT} uv pip install --python=/opt/venv/bin/python {options} -r /opt/requirements.lock",
+        "chown -hR root:root /opt/venv",
+        "rm -rf /build /tmp/* /var/tmp/*",
+    )
+
+
+def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
+    site = f"/opt/venv/lib/python{recipe.python}/site-packages"
+    return (
+        "install -d -m 700 /opt/app.git",
+        "install -d -o agent -g agent /build",
+        f"{_GIT} init -q -b main",
+        # Content goes in and comes out byte for byte, whatever attributes the tree asks for.
+        "printf '* -text -ident -filter -working-tree-encoding\\n' > /opt/app.git/info/attributes",
+        f"{_GIT} add -A -f",
+        f"{_WHO.format('AUTHOR')} {_WHO.format('COMMITTER')} {_GIT} commit -q --allow-empty -m 'Base'",
+        "chown agent:agent /app",
+        f"chown agent:agent {site} /opt/venv/bin",
+        *_install(recipe, site),
+        "find /opt/venv -user agent -exec chown -h root:root {} +",
+        f"{_GIT} checkout -q -f -- .",
+        f"{_GIT} ls-files --others --directory --exclude-standard | sed 's,^,/,' >> /opt/app.git/info/exclude",
+        f"{{ {_GIT} config --unset core.worktree || true; }}",
+        "mv /opt/app.git /app/.git",
+        "find /app ! -user agent -exec chown -h agent:agent {} +",
+        "rm -rf /build /tmp/* /var/tmp/*",
+    )
+
+
+def _install(recipe: PythonRecipe, site: str) -> tuple[str, ...]:
+    """Put the project in place. Its build sees the index as of the date, and the base's version instead of git."""
+    if recipe.install == "path":
+        return (f"for d in /app /app/src /app/lib; do [ ! -d $d ] || echo $d; done > {site}/app.pth",)
+    version = " ".join(f"{name}={shlex.quote(recipe.version)}" for name in VERSION_VARIABLES)
+    options = [
+        "--no-cache",
+        "--no-deps",
+        "--no-config",
+        "--no-sources",
+        "--link-mode=copy",
+        *index_options(recipe),
+    ]
+    if recipe.setuptools:
+        options.append(
+            "--config-setting=editable_mode=compat"
+        )  # a path entry: new modules of a patch are seen
+    return (
+        f"{_AS_AGENT} {version} uv pip install --python=/opt/venv/bin/python {shlex.join(options)} -e /app",
+    )

@@ -1,0 +1,141 @@
+"""From recipe to manifest: `uv pip compile` in a sandbox, and what is given up when the index has no answer.
+
+Requirements are resolved as of the source's date. What a project says of its tests is often not satisfiable any more,
+or never was on this interpreter, so a failed resolution drops something by rule, notes it, and is tried again: first
+what the resolver names, then pins of test requirements, then all test requirements but those that tests import. What
+the project needs to run is never dropped. The project itself is never in a manifest: through circles such as
+pytest → attrs, the release that holds the fix would otherwise be installed beside the tree that lacks it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from envs.languages import Broken, Resolved
+from envs.languages.tree import Tree, pack
+from envs.languages.python.image import VERSION_VARIABLES, index_options
+from envs.languages.python.recipe import PythonRecipe, requirement_name
+from envs.sandbox import Outcome, Sandbox
+
+MAX_TRIES = 10
+
+# What the resolver says of a requirement that cannot be had; the name is in the first group. Matched in order.
+UNAVAILABLE: tuple[tuple[str, str], ...] = (
+    ("not on the index", r"Because ([\w.-]+)(?:\[[^\]]*\])? was not found in the package registry"),
+    ("no version as of the date", r"there (?:are|is) no versions? of ([\w.-]+)(?:\[[^\]]*\])?[ ,]"),
+    ("no version for this interpreter", r"Because only ([\w.-]+)\S* is available and .{0,80}depends on Python"),
+    ("does not build", r"(?:Failed to (?:build|download and build)|Failed to fetch) `([\w.-]+)(?:\[[^\]]*\])?==[^`]+`"),
+    ("its backend fails", r"Failed to build `([\w.-]+)"),
+)  # fmt: skip
+
+
+async def resolve(recipe: PythonRecipe, tree: Tree, sandbox: Sandbox, *, timeout: float) -> Resolved | Broken:
+    """The manifest of `recipe`, or the resolver's last words."""
+    if recipe.computed is not None:
+        await sandbox.upload({"/resolve/project.tar": pack(tree)})
+        await sandbox.exec(["mkdir", "-p", "/resolve/project"], timeout=timeout)
+        await sandbox.exec(["tar", "-xf", "/resolve/project.tar", "-C", "/resolve/project"], timeout=timeout)
+        await sandbox.exec(["chown", "-R", "agent", "/resolve"], timeout=timeout)
+    spent, log = 0.0, ""
+    for _ in range(MAX_TRIES):
+        await sandbox.upload({"/resolve/requirements.in": "\n".join(_lines(recipe)).encode() + b"\n"})
+        result = await sandbox.exec(
+            command(recipe),
+            timeout=max(1.0, timeout - spent),
+            user="agent",
+            workdir="/resolve",
+            env=_env(recipe),
+        )
+        spent += result.seconds
+        log = result.text(20_000)
+        if result.ok:
+            return Resolved(recipe, manifest(result.stdout.decode(), recipe.name))
+        if result.outcome is not Outcome.EXITED:
+            return Broken(
+                "resolve", log, reason="timeout" if result.outcome is Outcome.TIMEOUT else "out_of_memory"
+            )
+        smaller = give_up(recipe, log)
+        if smaller is None:
+            break
+        recipe = smaller
+    return Broken("resolve", log, reason="resolution_failed")
+
+
+def command(recipe: PythonRecipe) -> list[str]:
+    return [
+        "uv", "pip", "compile", "--no-config", "--no-header", "--no-annotate", "--no-progress", "--color=never",
+        "--no-sources", "--python=/usr/bin/python3", "--no-emit-package", recipe.name, *index_options(recipe), "requirements.in",
+    ]  # fmt: skip
+
+
+def _env(recipe: PythonRecipe) -> dict[str, str]:
+    return {"HOME": "/resolve", "UV_CACHE_DIR": "/home/agent/.cache/uv"} | dict.fromkeys(
+        VERSION_VARIABLES, recipe.version
+    )
+
+
+def _lines(recipe: PythonRecipe) -> Iterable[str]:
+    yield from recipe.inputs()
+    if recipe.computed is not None:
+        extras = f"[{','.join(recipe.computed)}]" if recipe.computed else ""
+        yield f"{recipe.name}{extras} @ file:///resolve/project"
+
+
+def manifest(output: str, own: str) -> tuple[str, ...]:
+    """The pinned lines of a compiled file. Raises ValueError if the project itself is among them."""
+    pinned = sorted(
+        line.strip()
+        for line in output.splitlines()
+        if line.strip() and not line.lstrip().startswith(("#", "-"))
+    )
+    if own in map(requirement_name, pinned):
+        raise ValueError(f"{own} is in its own manifest")
+    return tuple(pinned)
+
+
+def give_up(recipe: PythonRecipe, log: str) -> PythonRecipe | None:
+    """A smaller recipe after a failed resolution, or None when only what the project needs to run is left."""
+    text = re.sub(r"[\s│]+", " ", log)
+    for why, pattern in UNAVAILABLE:
+        for match in re.finditer(pattern, text):
+            if smaller := _without(recipe, str(canonicalize_name(match[1])), why):
+                return smaller
+    return _unpinned(recipe) or _imported_only(recipe)
+
+
+def _without(recipe: PythonRecipe, name: str, why: str) -> PythonRecipe | None:
+    tests = tuple(line for line in recipe.tests if requirement_name(line) != name)
+    imported = tuple(line for line in recipe.imported if requirement_name(line) != name)
+    if (tests, imported) == (recipe.tests, recipe.imported):
+        return None
+    return _noted(recipe, f"{name} dropped: {why}", tests=tests, imported=imported)
+
+
+def _unpinned(recipe: PythonRecipe) -> PythonRecipe | None:
+    """Test requirements without their versions."""
+    free = tuple(dict.fromkeys(_any_version(line) for line in recipe.tests))
+    return (
+        None if free == recipe.tests else _noted(recipe, "versions of test requirements dropped", tests=free)
+    )
+
+
+def _any_version(line: str) -> str:
+    requirement = Requirement(line)
+    requirement.specifier &= ""  # type: ignore[operator]
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}" + (f" ; {requirement.marker}" if requirement.marker else "")
+
+
+def _imported_only(recipe: PythonRecipe) -> PythonRecipe | None:
+    """No test requirement but those whose import name the tests use."""
+    if not recipe.tests:
+        return None
+    return _noted(recipe, "test requirements dropped: they do not resolve together", tests=())
+
+
+def _noted(recipe: PythonRecipe, note: str, **changes: object) -> PythonRecipe:
+    return recipe.model_copy(update={**changes, "notes": (*recipe.notes, note)})
