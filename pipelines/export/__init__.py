@@ -13,11 +13,13 @@ from pipelines.export.harbor import export_harbor, export_harbor_parquet
 from pipelines.export.publication import ExportReport
 from pipelines.export.sft import export_sft
 from pipelines.export.swebench import export_swebench
+from pipelines.export.swebench_tasks import export_swebench_tasks
 from warehouse.settings import Settings
 
 EXPORTERS: dict[str, Callable[[Settings, str, Path], ExportReport]] = {
     "harbor": export_harbor,
     "harbor-parquet": export_harbor_parquet,
     "swebench": export_swebench,
+    "swebench-tasks": export_swebench_tasks,
     "sft": export_sft,
 }

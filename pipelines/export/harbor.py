@@ -6,29 +6,19 @@ byte for byte, and a bundle whose bytes are no longer those that were validated 
 
 from __future__ import annotations
 
-import hashlib
-import io
 import shutil
-import tarfile
 import tomllib
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import tomli_w
 
-from pipelines.export.publication import ExportReport, Written, file_sha256, publish
+from pipelines.export.bundles import content_hash, task_tar, verified_bundle
+from pipelines.export.publication import ExportReport, Written, publish
 from pipelines.export.selection import Selected, select
 from pipelines.export.shards import write_card, write_parquet
-from verifiers.tests import bundle
-from warehouse.errors import FactoryError
 from warehouse.settings import Settings
-
-# What Harbor's packager takes of a task directory, and the names it leaves out of one without .gitignore.
-PACKAGED_FILES = ("task.toml", "instruction.md", "README.md", "trajectory.json")
-PACKAGED_FOLDERS = ("environment", "tests", "solution", "steps")
-LEFT_OUT = ("__pycache__", "*.pyc", ".DS_Store", "*.swp", "*.swo", "*~")
 
 PARQUET_SCHEMA = pa.schema(
     [
@@ -40,48 +30,6 @@ PARQUET_SCHEMA = pa.schema(
         ("attribution", pa.string()),
     ]
 )
-
-
-def content_hash(task: Path) -> str:
-    """Harbor's digest of a task directory, as `harbor.publisher.packager` of 0.25 computes it."""
-    packaged = [task / name for name in PACKAGED_FILES if (task / name).exists()]
-    for name in PACKAGED_FOLDERS:
-        packaged += [path for path in (task / name).rglob("*") if path.is_file()]
-    digest = hashlib.sha256()
-    for path in sorted(p.relative_to(task).as_posix() for p in packaged):
-        if not any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in LEFT_OUT):
-            digest.update(f"{path}\0{file_sha256(task / path)}\n".encode())
-    return digest.hexdigest()
-
-
-def task_tar(task: Path) -> bytes:
-    """A tar of a task directory that depends on its bytes and modes only."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for path in sorted(task.rglob("*"), key=lambda p: p.relative_to(task).as_posix()):
-            info = tar.gettarinfo(path, arcname=path.relative_to(task).as_posix())
-            info.mtime = info.uid = info.gid = 0
-            info.uname = info.gname = ""
-            info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
-            if info.isreg():
-                with path.open("rb") as file:
-                    tar.addfile(info, file)
-            else:
-                tar.addfile(info)
-    return buffer.getvalue()
-
-
-def verified_bundle(settings: Settings, selected: Selected) -> Path:
-    """The task's bundle, checked: every file against its manifest, the manifest against the task's record."""
-    task = selected.task
-    path = settings.bundles / task.task_id
-    bundle.load(path)
-    if file_sha256(path / "bundle.json") != task.bundle:
-        raise FactoryError(
-            f"The bundle of task {task.task_id} at {path} is not the one that was validated; "
-            f"run `verifactory tasks verify {task.task_id}`, or leave the task out."
-        )
-    return path
 
 
 def dataset_manifest(name: str, snapshot: str, tasks: dict[str, str]) -> str:

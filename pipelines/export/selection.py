@@ -46,8 +46,9 @@ def select(settings: Settings, where: str) -> Selection:
     with Reader(settings) as reader:
         # status is looked up by id, in a query of our own: no way of writing `where` lets another task in
         named = [task_id for (task_id,) in reader.sql(f"SELECT task_id FROM ({query}\n)").rows]
-        overview = "SELECT task_id, split FROM task_overview WHERE task_id IN (SELECT unnest($ids)) AND status IN $verified"
-        splits = dict(reader.sql(overview, {"ids": named, "verified": list(VERIFIED)}).rows)
+        overview = "SELECT task_id, split, status FROM task_overview WHERE task_id IN (SELECT unnest($ids))"
+        known = reader.sql(overview, {"ids": named}).rows
+        splits = {task_id: split for task_id, split, status in known if status in VERIFIED}
         if not splits:
             raise FactoryError(
                 f"No verified task fits {where!r}, so nothing was exported; "

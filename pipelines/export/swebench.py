@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.export.publication import ExportReport, Written, publish
-from pipelines.export.selection import Selected, select
+from pipelines.export.selection import Selected, Selection, select
 from pipelines.export.shards import by_split, write_card, write_parquet
 from warehouse.errors import FactoryError
 from warehouse.records import Task
@@ -54,14 +54,20 @@ def row(selected: Selected) -> dict[str, str]:
     }
 
 
-def export_swebench(settings: Settings, where: str, out: Path) -> ExportReport:
-    """Write the verified SWE tasks for which `where` holds; one of another family is an error."""
+def select_swe(settings: Settings, where: str) -> Selection:
+    """As `select`, and every task among them is of family swe."""
     selection = select(settings, where)
-    for other in (s.task for s in selection.tasks if s.task.family != "swe"):
+    for task in (s.task for s in selection.tasks if s.task.family != "swe"):
         raise FactoryError(
-            f"Task {other.task_id} is of family {other.family!r}, and only 'swe' tasks are SWE-bench rows; "
+            f"Task {task.task_id} is of family {task.family!r}, and only 'swe' tasks are SWE-bench rows; "
             "add family = 'swe' to --where."
         )
+    return selection
+
+
+def export_swebench(settings: Settings, where: str, out: Path) -> ExportReport:
+    """Write the verified SWE tasks for which `where` holds as rows, in Parquet and in JSON lines."""
+    selection = select_swe(settings, where)
 
     def write(folder: Path) -> Written:
         files = write_parquet(folder, selection.tasks, row, SCHEMA)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from verifiers.tests import bundle
+from verifiers.tests.spec import TestSpec
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.records import Candidate, Record, Source, Task, TaskEvent
@@ -99,4 +104,68 @@ def settings(tmp_path: Path) -> Settings:
         for n in TASKS:
             outbox.append(records_of(task_of(n), n))
     load(settings)
+    return settings
+
+
+TEST_M = b"""import unittest
+
+
+class M(unittest.TestCase):
+    def test_x(self):
+        import m
+
+        self.assertEqual(m.x, {n} + 1)
+
+    def test_y(self):
+        pass
+"""
+
+
+def environment(folder: Path, n: int) -> Path:
+    """A project of one module on whatever image BASE names; it needs git, python3 and the two users there."""
+    folder.mkdir(parents=True)
+    (folder / "Dockerfile").write_text(
+        "ARG BASE=debian:12\nFROM ${BASE}\nADD --chown=agent:agent app.tar /app/\nWORKDIR /app\n"
+        "RUN git init -q . && git add -A && git -c user.name=a -c user.email=a@example.org commit -qm base"
+        " && chown -R agent:agent /app\n"
+    )
+    with tarfile.open(folder / "app.tar", "w") as tar:
+        info = tarfile.TarInfo("m.py")
+        data = f"# `é` in ```fences```\nx = {n}\n".encode()
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    return folder
+
+
+@pytest.fixture
+def bundled(tmp_path: Path) -> Settings:
+    """The home, loaded, with the rendered bundle of every task."""
+    settings = Settings(home=tmp_path / "home")
+    with Outbox(settings) as outbox:
+        for n in TASKS:
+            task = task_of(n)
+            spec = TestSpec(
+                runner="unittest",
+                python="/usr/bin/python3",
+                args=("test_m.py",),
+                fail_to_pass=task.fail_to_pass,
+                pass_to_pass=task.pass_to_pass,
+                new=task.new_tests,
+            )
+            digest = bundle.render(
+                settings.bundles / task.task_id,
+                task_id=task.task_id,
+                kind=task.kind,
+                repo=task.repo,
+                instruction=task.instruction,
+                environment_dir=environment(tmp_path / "environments" / str(n), n),
+                hidden={"test_m.py": ("100644", TEST_M.replace(b"{n}", str(n).encode()))},
+                gold_patch=task.gold_patch.encode(),
+                spec=spec,
+                licenses={"LICENSE": f"text of {task.repo}".encode()},
+                metadata={"repo": task.repo, "license": task.license},
+            )
+            outbox.append(records_of(task_of(n, digest.sha256), n))
+    load(settings)
+    shutil.rmtree(tmp_path / "environments")
     return settings
