@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pipelines.family import Mined
+from pipelines.swe.filters import Facts
 from warehouse.errors import FactoryError
+from warehouse.records import Candidate, Source, content_id, to_json
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,37 @@ class Refused(Exception):
 
 class SourceError(FactoryError):
     """The input as a whole cannot be mined: no such package, no network, not a repository."""
+
+
+def candidate(
+    source: Source,
+    *,
+    repo: str,
+    base_ref: str,
+    gold_ref: str,
+    title: str,
+    source_date: datetime,
+    facts: Facts,
+    outcome: Change | Refused,
+) -> Mined:
+    """What mining yields: the change with its records, or the records that say why there is none."""
+    refused = isinstance(outcome, Refused)
+    detail: dict[str, object] = {"paths": {kind: len(paths) for kind, paths in facts.paths.items()}}
+    if refused:
+        detail["why"] = outcome.detail
+    elif outcome.notes:
+        detail["notes"] = outcome.notes
+    record = Candidate(
+        candidate_id=content_id("swe", source.kind, repo, base_ref, gold_ref),
+        source_id=source.source_id,
+        family="swe",
+        repo=repo,
+        base_ref=base_ref,
+        gold_ref=gold_ref,
+        title=title,
+        source_date=source_date,
+        verdict="rejected" if refused else "accepted",
+        reason=outcome.reason if refused else "",
+        detail=to_json(detail),
+    )
+    return Mined(source, record, None if refused else outcome)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
 from pipelines.swe.change import Refused
-from pipelines.swe.trees import Tree, decode
+from pipelines.swe.trees import ObjectStore, Tree, decode
 
 LICENSE_FILE = re.compile(
     r"^((licen[cs]es?|copying|unlicense|copyright|notice|authors|patents)([-._][^/]*)?|licenses/[^/]+)$", re.I
@@ -130,6 +130,17 @@ def identify(tree: Tree) -> License:
     texts = {path: found for path in sorted(files) if (found := fingerprint(decode(files[path])))}
     spdx, evidence = _decide(metadata, texts)
     return License(spdx, evidence, _attribution(metadata, files), files)
+
+
+def permitted(store: ObjectStore, trees: Sequence[str], allowed: Collection[str]) -> License:
+    """The licence of the last of `trees`; all of them must be permitted, since a task holds code of each.
+
+    Raises Refused: `license_unknown`, `license_not_permitted`.
+    """
+    found = [identify(store.tree(tree)) for tree in trees]
+    for license in found:
+        check(license, allowed)
+    return found[-1]
 
 
 def check(license: License, allowed: Collection[str]) -> None:

@@ -30,10 +30,10 @@ from envs.registries import index_url
 from pipelines.family import Mined
 from pipelines.swe import licenses
 from pipelines.swe.archive import SUFFIXES, ArchiveLimits, read_archive
-from pipelines.swe.change import Change, Refused, SourceError
+from pipelines.swe.change import Change, Refused, SourceError, candidate
 from pipelines.swe.filters import Facts, IsTest, disqualified, kind_of, sort_paths
 from pipelines.swe.trees import Admitted, ObjectStore, admit
-from warehouse.records import Candidate, Source, content_id, to_json
+from warehouse.records import Source, content_id, to_json
 from warehouse.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
@@ -156,7 +156,7 @@ def _releases(client: pypi_simple.PyPISimple, name: str) -> list[Release]:
             found[release.version] = release
     if not found:
         raise SourceError(
-            f"{name} has no final source release on the package index (only wheels, pre-releases or yanked ones)."
+            f"{name} has no final source release on the package index: nothing can be mined from it."
         )
     return list(found.values())
 
@@ -196,16 +196,15 @@ def _mined(
     is_test: IsTest,
 ) -> Mined:
     """One candidate; what is wrong with it becomes its reason."""
-    license, change, refusal, facts = licenses.License("", "not read", ""), None, None, Facts()
+    license, facts = licenses.License("", "not read", ""), Facts()
+    outcome: Change | Refused
     try:
         base, gold = (_tree(client, release, store, trees, settings) for release in (pair.base, pair.gold))
         facts = _facts(store, base, gold, is_test)
-        license = _license(store, base, gold, settings)
         if reason := disqualified(facts):
-            raise Refused(
-                reason, f"{ {kind: len(paths) for kind, paths in facts.paths.items()} } files differ"
-            )
-        change = Change(
+            raise Refused(reason)
+        license = licenses.permitted(store, (base.tree, gold.tree), settings.licenses)
+        outcome = Change(
             store=store.path,
             base_tree=base.tree,
             gold_tree=gold.tree,
@@ -216,59 +215,38 @@ def _mined(
             kind="releases",
             license=license.spdx,
             attribution=license.attribution,
-            notes=(*base.notes, *gold.notes),
+            notes=tuple(dict.fromkeys((*base.notes, *gold.notes))),
         )
-    except Refused as caught:
-        refusal = caught
-    return _records(name, package, pair, license, change, refusal, facts)
+    except Refused as refused:
+        outcome = refused
+    return candidate(
+        _source(name, package, pair, license),
+        repo=name,
+        base_ref=str(pair.base.version),
+        gold_ref=str(pair.gold.version),
+        title=f"{name} {pair.gold.version}",
+        source_date=pair.gold.uploaded,
+        facts=facts,
+        outcome=outcome,
+    )
 
 
-def _records(
-    name: str,
-    package: str,
-    pair: Pair,
-    license: licenses.License,
-    change: Change | None,
-    refusal: Refused | None,
-    facts: Facts,
-) -> Mined:
-    base, gold = str(pair.base.version), str(pair.gold.version)
-    source = Source(
-        source_id=content_id("releases", name, gold),
+def _source(name: str, package: str, pair: Pair, license: licenses.License) -> Source:
+    version = str(pair.gold.version)
+    raw = {
+        "purl": f"pkg:pypi/{name}@{version}",
+        "archives": {release.filename: release.sha256 for release in (pair.base, pair.gold)},
+        "license_evidence": license.evidence,
+    }
+    return Source(
+        source_id=content_id("releases", name, version),
         kind="releases",
         url=package,
-        revision=gold,
+        revision=version,
         license=license.spdx,
         attribution=license.attribution,
-        raw=to_json(
-            {
-                "purl": f"pkg:pypi/{name}@{gold}",
-                "archives": {release.filename: release.sha256 for release in (pair.base, pair.gold)},
-                "license_evidence": license.evidence,
-            }
-        ),
+        raw=to_json(raw),
     )
-    detail: dict[str, object] = {"paths": {kind: len(paths) for kind, paths in facts.paths.items()}}
-    if refusal:
-        detail["why"] = refusal.detail
-    elif change and change.notes:
-        detail["notes"] = change.notes
-    candidate = Candidate(
-        candidate_id=content_id("swe", "releases", name, base, gold),
-        source_id=source.source_id,
-        family="swe",
-        repo=name,
-        base_ref=base,
-        gold_ref=gold,
-        title=f"{name} {gold}",
-        source_date=pair.gold.uploaded,
-        verdict="rejected" if refusal else "accepted",
-        reason=refusal.reason if refusal else "",
-        detail=to_json(
-            detail | ({"why": refusal.detail} if refusal else {"notes": change.notes if change else ()})
-        ),
-    )
-    return Mined(source, candidate, change)
 
 
 def _facts(store: ObjectStore, base: Admitted, gold: Admitted, is_test: IsTest) -> Facts:
@@ -276,14 +254,6 @@ def _facts(store: ObjectStore, base: Admitted, gold: Admitted, is_test: IsTest) 
         raise Refused("no_tests", "the source archive holds no tests")
     differing = (path for _, old, new in store.deltas(base.tree, gold.tree) for path in (old, new) if path)
     return Facts(paths=sort_paths(differing, is_test))
-
-
-def _license(store: ObjectStore, base: Admitted, gold: Admitted, settings: Settings) -> licenses.License:
-    """The gold release's licence; both must be permitted, since the task holds code of both."""
-    for admitted in (base, gold):
-        license = licenses.identify(store.tree(admitted.tree))
-        licenses.check(license, settings.licenses)
-    return license
 
 
 def _tree(

@@ -11,6 +11,7 @@ clone, because reading runs nothing.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -173,7 +174,7 @@ class ObjectStore:
             ) from error
 
     def write(self, data: bytes) -> str:
-        return str(self.repository.create_blob(data))
+        return self._add(ObjectType.BLOB, data)
 
     def read(self, oid: str) -> bytes:
         return self._object(oid, ObjectType.BLOB)
@@ -266,7 +267,14 @@ class ObjectStore:
             b"%o %s\0%s" % (entries[name][0], _bytes(name), bytes.fromhex(entries[name][1]))
             for _, name in ordered
         )
-        return str(self.repository.odb.write(ObjectType.TREE, raw))
+        return self._add(ObjectType.TREE, raw)
+
+    def _add(self, kind: ObjectType, data: bytes) -> str:
+        # libgit2 would touch the file of an object that is there already, and that may be the user's
+        oid = hashlib.sha1(b"%s %d\0" % (kind.name.lower().encode(), len(data)) + data, usedforsecurity=False)
+        if pygit2.Oid(raw=oid.digest()) not in self.repository.odb:
+            self.repository.odb.write(kind, data)
+        return oid.hexdigest()
 
     def _apply(self, tree_id: str | None, changes: _Changes, prefix: str) -> str | None:
         """The changed tree, or None when nothing is left in it."""
