@@ -103,7 +103,7 @@ def _debian_image(client: DockerClient, suite: str, settings: Settings, progress
     if not tarball.exists():
         debian.make_rootfs(suite, tarball, progress=progress)
     progress(f"debian {suite}: importing")
-    labels_text = " ".join(f"{key}={json.dumps(value)}" for key, value in image_labels("debian").items())
+    labels_text = " ".join(f"{key}={json.dumps(value)}" for key, value in image_labels("debian", own).items())
     with daemon_errors(f"the import of Debian {suite}"):
         answer = client.api.import_image(
             src=str(tarball),
@@ -165,21 +165,31 @@ def _local_layer(client: DockerClient, suite: str, debian_tag: str, ca_dir: Path
     certificates = {path.name: path.read_bytes() for path in sorted(ca_dir.glob("*.crt")) if path.is_file()}
     hosts = " ".join(_apt_hosts_in(client, debian_tag))
     dockerfile = "\n".join(_local_dockerfile(debian_tag, bool(certificates), hosts)) + "\n"
-    digest = hashlib.sha256(client.api.inspect_image(debian_tag)["Id"].encode() + dockerfile.encode())
-    for name, data in certificates.items():
-        digest.update(name.encode() + b"\0" + data)
-    tag = f"verifactory/base:{suite}-{digest.hexdigest()[:12]}"
+    files = {"Dockerfile": dockerfile.encode()} | {f"ca/{name}": data for name, data in certificates.items()}
+    return _build_once(
+        client, f"verifactory/base:{suite}", "base", files, client.api.inspect_image(debian_tag)["Id"]
+    )
+
+
+def build_own(client: DockerClient, kind: str, files: dict[str, bytes], settings: Settings) -> str:
+    """Build an image of the factory's own from a trusted recipe, on the daemon's default network; once per content."""
+    with _one_process(settings.cache / "base" / f"{kind}.lock"):
+        return _build_once(client, f"verifactory/{kind}:v1", kind, files)
+
+
+def _build_once(client: DockerClient, prefix: str, kind: str, files: dict[str, bytes], base: str = "") -> str:
+    digest = hashlib.sha256(base.encode())
+    for name, data in files.items():
+        digest.update(name.encode() + b"\0" + data + b"\0")
+    tag = f"{prefix}-{digest.hexdigest()[:12]}"
     if _labels(client, tag) is None:
-        files = {"Dockerfile": dockerfile.encode()} | {
-            f"ca/{name}": data for name, data in certificates.items()
-        }
         client.images.build(
             fileobj=context_tar(files),
             custom_context=True,
             tag=tag,
             rm=True,
             forcerm=True,
-            labels=image_labels("base"),
+            labels=image_labels(kind, tag),
         )
     return tag
 

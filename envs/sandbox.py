@@ -30,6 +30,13 @@ class BuildError(Exception):
         self.log = log
 
 
+class ContentRefused(Exception):
+    """What lies in the sandbox breaks the rules of `download`: a link, a device, an escaping name, or too much of it.
+
+    The fault is of the code that ran there, not of the sandbox.
+    """
+
+
 class Network(StrEnum):
     """What a sandbox can reach. No mode reaches the host, private or link-local addresses."""
 
@@ -61,7 +68,9 @@ class SandboxSpec(BaseModel):
     env: Mapping[str, str] = Field(default_factory=dict)
     workdir: str = "/"
     user: str = "root"
-    cap_drop_all: bool = Field(False, description="Drop every capability, not only those the default profile drops.")
+    cap_drop_all: bool = Field(
+        False, description="Drop every capability, not only those the default profile drops."
+    )
     read_only_root: bool = False
     tmpfs: tuple[str, ...] = ()
     runtime: str | None = None
@@ -133,12 +142,17 @@ class Sandbox(Protocol):
         """Run `argv` (never through a shell) and wait at most `timeout` seconds; then every process it started is killed."""
         ...
 
-    async def upload(self, files: Mapping[str, bytes | Path], *, user: str = "root", mode: int = 0o644) -> None:
+    async def upload(
+        self, files: Mapping[str, bytes | Path], *, user: str = "root", mode: int = 0o644
+    ) -> None:
         """Write files by absolute path; folders are made. A Path that is a folder is copied whole."""
         ...
 
     async def download(self, path: str, *, max_bytes: int) -> dict[str, bytes]:
-        """Regular files at or below `path`, by path relative to it. Links and devices are refused, sizes bounded."""
+        """Regular files at or below `path`, by path relative to it (a lone file: by its own name).
+
+        Raises ContentRefused for links, devices and excess size, FileNotFoundError when nothing is at `path`.
+        """
         ...
 
     async def commit(self, tag: str) -> str:

@@ -59,6 +59,8 @@ def daemon_errors(doing: str) -> Iterator[None]:
                 f"The disk of the Docker daemon is full ({doing}): free space and run again."
             ) from error
         raise SandboxError(f"The Docker daemon refused {doing}: {said}") from error
+    except FileNotFoundError:
+        raise  # about a file in a sandbox; a missing socket comes as the HTTP client's own error
     except (DockerException, *_LOST) as error:
         said = " ".join(str(error).split())[:300]
         raise SandboxError(

@@ -18,6 +18,7 @@ LABEL = "org.verifactory"
 OWNER = "org.verifactory.owner"
 HOME = "org.verifactory.home"
 KIND = "org.verifactory.kind"
+TAG = "org.verifactory.tag"
 
 
 def _read(path: str) -> str:
@@ -76,5 +77,6 @@ def owned_labels(home: Path, kind: str) -> dict[str, str]:
     return {LABEL: "1", OWNER: owner(), HOME: str(home.absolute()), KIND: kind}
 
 
-def image_labels(kind: str) -> dict[str, str]:
-    return {LABEL: "1", KIND: kind, OWNER: ""}
+def image_labels(kind: str, tag: str) -> dict[str, str]:
+    """Labels of an image of ours. `TAG` repeats its tag: an image that somebody builds on it inherits a wrong one."""
+    return {LABEL: "1", KIND: kind, TAG: tag, OWNER: ""}
