@@ -79,7 +79,7 @@ class Family(Protocol):
 
     name: ClassVar[str]
     Options: ClassVar[type[BaseModel]]
-    verifier: Verifier
+    """What a user may set, with `limit: int | None` and `identity()`; extra keys are forbidden."""
 
     def inputs(self, options: Any) -> list[str]:
         """What will be mined, one shard each: package names, repository paths, …"""
@@ -95,8 +95,12 @@ class Family(Protocol):
 
     async def validate(self, draft: Any, context: Context) -> Done[Task] | Rejected: ...
 
-    def controls(self, task: Task) -> list[Control]:
-        """At least gold (expected 1) and nop (expected 0)."""
+    def verifier(self, settings: Settings) -> Verifier:
+        """What grades this family's bundles."""
+        ...
+
+    def controls(self, bundle: Path) -> list[Control]:
+        """At least gold (expected 1) and nop (expected 0), from the bundle itself."""
         ...
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from envs.docker import DockerBackend
 from envs.sandbox import SandboxBackend
-from pipelines.family import Control, Family, family
-from verifiers.verdict import VerdictKind
+from pipelines.family import Control, family
+from verifiers.verdict import VerdictKind, Verifier
 from warehouse.errors import FactoryError
 from warehouse.loader import load
 from warehouse.outbox import Outbox
@@ -20,11 +20,18 @@ from warehouse.settings import Settings
 
 
 async def run_control(
-    chosen: Family, bundle: Path, control: Control, sandboxes: SandboxBackend, *, task_id: str, run_id: str, run: int
+    chosen: Family,
+    bundle: Path,
+    control: Control,
+    sandboxes: SandboxBackend,
+    *,
+    task_id: str,
+    run_id: str,
+    run: int,
 ) -> Validation:
     """Grade one control. An infrastructure verdict is a control that did not pass, and says so."""
     started = time.monotonic()
-    verdict = await chosen.verifier.grade(bundle, control.submission, sandboxes)
+    verdict = await verifier.grade(bundle, control.submission, sandboxes)
     return Validation(
         task_id=task_id,
         control=control.name,
@@ -34,7 +41,9 @@ async def run_control(
         reward=verdict.reward,
         expected=control.expected,
         passed=verdict.kind is VerdictKind.SCORED and verdict.reward == control.expected,
-        checks=to_json({"reason": verdict.reason, "checks": [check.model_dump() for check in verdict.checks]}),
+        checks=to_json(
+            {"reason": verdict.reason, "checks": [check.model_dump() for check in verdict.checks]}
+        ),
         image_digest=verdict.image_digest,
         seconds=time.monotonic() - started,
     )
@@ -52,15 +61,18 @@ async def verify_tasks(
     async def one(task: Task) -> None:
         bundle = settings.bundles / task.task_id
         if not bundle.is_dir():
-            raise FactoryError(f"The bundle of task {task.task_id} is not at {bundle}; run its source again to make it.")
+            raise FactoryError(
+                f"The bundle of task {task.task_id} is not at {bundle}; run its source again to make it."
+            )
         chosen = family(task.family)
+        verifier, controls = chosen.verifier(settings), chosen.controls(bundle)
         outbox = Outbox(settings)
         outcomes: list[Validation] = []
         async with gate:
             for run in range(runs):
-                for control in chosen.controls(task):
-                    outcome = await run_control(
-                        chosen, bundle, control, backend, task_id=task.task_id, run_id=run_id, run=run
+                for control in controls:
+                    outcome = await control_outcome(
+                        verifier, bundle, control, backend, task_id=task.task_id, run_id=run_id, run=run
                     )
                     outcomes.append(outcome)
                     row = outcome.model_dump(mode="json", exclude={"checks", "at"})
@@ -68,7 +80,15 @@ async def verify_tasks(
                     told(row)
         broken = [o for o in outcomes if not o.passed and o.verdict != VerdictKind.INFRASTRUCTURE]
         events = (
-            [TaskEvent(task_id=task.task_id, event="status", value="rejected", reason="control_failed", run_id=run_id)]
+            [
+                TaskEvent(
+                    task_id=task.task_id,
+                    event="status",
+                    value="rejected",
+                    reason="control_failed",
+                    run_id=run_id,
+                )
+            ]
             if broken
             else []
         )

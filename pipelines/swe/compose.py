@@ -1,0 +1,100 @@
+"""Compose: three states are run once, tests get their roles, and the instruction is written.
+
+A change that no test tells from its base ends here, before the dear part: repeated runs and controls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from envs.reports import TestReport
+from envs.sandbox import Limits
+from pipelines.family import Context, Done, Rejected
+from pipelines.swe.build import Built
+from pipelines.swe.change import Refused
+from pipelines.swe.interface import Interface, interface
+from pipelines.swe.statement import Statement, instruction, statement
+from pipelines.swe.suite import test_spec, write_suite
+from pipelines.swe.trees import ObjectStore
+from verifiers.tests.classify import Classification, classify
+from verifiers.tests.grader import ObserveError, observe
+from verifiers.tests.spec import TestSpec
+from warehouse.records import content_id
+from warehouse.settings import Settings
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A task before it is validated."""
+
+    built: Built
+    task_id: str
+    instruction: str
+    statement: Statement
+    interface: Interface
+    spec: TestSpec
+    tests: Path
+    classification: Classification
+    base: TestReport
+    before: TestReport
+    after: TestReport
+
+
+def limits(settings: Settings) -> Limits:
+    return Limits(memory_mb=settings.memory_mb, cpus=settings.cpus, pids=settings.pids)
+
+
+async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
+    """Run base, before and after once each; classify; write the statement."""
+    change, parts, environment = built.change, built.split, built.environment
+    store = ObjectStore.open(change.store)
+    try:
+        described = statement(change, parts, built.toolchain.is_test)
+    except Refused as refused:
+        return Rejected(refused.reason, refused.detail)
+    names = interface(store, parts, built.toolchain.is_test)
+    text = instruction(change, described, names)
+    spec = test_spec(
+        parts, environment,
+        base_paths=built.base_paths, touched=built.touched, is_test=built.toolchain.is_test, settings=context.settings,
+    )  # fmt: skip
+    task_id = content_id("swe", text, spec.model_dump(mode="json"), _digest(parts.hidden), environment.environment_id)
+    tests = await asyncio.to_thread(write_suite, context.workdir / "tests" / task_id, spec, parts)
+
+    try:
+        base, before, after = await three_states(built, tests, context)
+    except ObserveError as error:
+        return Rejected(error.reason, error.detail)
+    for state, report in (("base", base), ("before", before), ("after", after)):
+        if report.disagreements:
+            return Rejected("report_contradicts_itself", f"{state}: {report.disagreements[0]}")
+    if not after.results:
+        return Rejected("no_tests_run", f"the suite ended with '{after.outcome}': {after.log[-300:]}")
+    classification = classify(base, before, after)
+    if classification.reason:
+        return Rejected(classification.reason, f"{len(after.results)} tests ran, none tells the change from its base")
+    if classification.kind == "feature" and not names.named_in(text):
+        return Rejected("interface_not_named", f"tests use names the statement lacks: {', '.join(names.names[:5])}")
+    return Done(
+        Draft(built, task_id, text, described, names, spec, tests, classification, base, before, after)
+    )
+
+
+async def three_states(
+    built: Built, tests: Path, context: Context
+) -> tuple[TestReport, TestReport, TestReport]:
+    """Base, before and after, natural order, each in a sandbox of its own."""
+    image, bounds, runtime = built.environment.image, limits(context.settings), context.settings.runtime
+    base = await observe(context.sandboxes, image, tests, state="base", limits=bounds, runtime=runtime)
+    before = await observe(context.sandboxes, image, tests, state="before", limits=bounds, runtime=runtime)
+    after = await observe(
+        context.sandboxes, image, tests,
+        state="after", patch=built.split.gold_patch, limits=bounds, runtime=runtime,
+    )  # fmt: skip
+    return base, before, after
+
+
+def _digest(hidden: object) -> str:
+    return content_id(sorted((path, mode, data.hex()) for path, (mode, data) in dict(hidden).items()))  # type: ignore[call-overload]

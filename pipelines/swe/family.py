@@ -1,0 +1,128 @@
+"""The SWE family: changes of real projects become tasks whose hidden tests fail before and pass after.
+
+Two sources: `releases`, consecutive source releases of a package from the configured index, and `git`, a local clone's
+merges and squashed pull requests. Both yield the same `Change`; everything after mining is shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from envs.builder import environment_image
+from envs.languages import toolchain
+from envs.sandbox import BuiltImage, SandboxBackend
+from pipelines.family import Context, Control, Done, Mined, Rejected
+from pipelines.swe import git, releases
+from pipelines.swe.build import Built, build
+from pipelines.swe.compose import Draft, compose, limits
+from pipelines.swe.validate import controls, validate
+from verifiers.tests.bundle import Bundle
+from verifiers.tests.grader import TestsVerifier
+from verifiers.verdict import Submission, Verdict, Verifier
+from warehouse.records import Task
+from warehouse.settings import Settings
+
+
+class SweOptions(BaseModel):
+    """Make SWE tasks from upstream releases or from a local git clone.
+
+    Examples:
+
+    verifactory run swe --source releases --package humanize --limit 5
+
+    verifactory run swe --source git --repo ~/src/project --limit 50
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Literal["releases", "git"] = Field("releases", description="releases of a package, or a local git clone.")
+    package: tuple[str, ...] = Field((), description="Package on the configured index; repeat for more.")
+    version: tuple[str, ...] = Field((), description="Only these releases, e.g. 2.1.0; repeat for more.")
+    repo: tuple[Path, ...] = Field((), description="Local clone, bare or not; repeat for more.")
+    branch: str | None = Field(None, description="Branch to mine; the clone's default branch if not given.")
+    kinds: tuple[git.Kind, ...] = Field(git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat.")
+    since: datetime | None = Field(None, description="Only changes published at or after this time.")
+    until: datetime | None = Field(None, description="Only changes published before this time.")
+    limit: int | None = Field(None, ge=1, description="Accepted candidates per source; none by default.")
+
+    @field_validator("kinds")
+    @classmethod
+    def _known_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := set(kinds) - {"merge", "squash", "commit"}:
+            raise ValueError(f"there is no kind {', '.join(sorted(unknown))}; choose of merge, squash, commit")
+        return kinds
+
+    @field_validator("since", "until")
+    @classmethod
+    def _aware(cls, when: datetime | None) -> datetime | None:
+        return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
+
+    @model_validator(mode="after")
+    def _inputs_fit_the_source(self) -> SweOptions:
+        needed, other = ("package", "repo") if self.source == "releases" else ("repo", "package")
+        if not getattr(self, needed) or getattr(self, other):
+            raise ValueError(f"--source {self.source} takes --{needed} (at least one) and no --{other}")
+        if self.version and self.source != "releases":
+            raise ValueError("--version goes with --source releases")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """What makes a run another run; asking for more of the same source is the same run."""
+        return self.model_dump(mode="json", exclude={"package", "repo", "limit"})
+
+
+class SweFamily:
+    """See `pipelines.family.Family`."""
+
+    name: ClassVar[str] = "swe"
+    Options: ClassVar[type[SweOptions]] = SweOptions
+
+    def inputs(self, options: SweOptions) -> list[str]:
+        return list(options.package) if options.source == "releases" else [str(path) for path in options.repo]
+
+    def mine(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
+        is_test = toolchain("python").is_test
+        if options.source == "releases":
+            return releases.mine(
+                source, settings, is_test=is_test, since=options.since, until=options.until, versions=options.version
+            )
+        return git.mine(
+            source, settings, is_test=is_test,
+            since=options.since, until=options.until, kinds=options.kinds, branch=options.branch,
+        )  # fmt: skip
+
+    async def build(self, mined: Mined, context: Context) -> Done[Built] | Rejected:
+        return await build(mined, context)
+
+    async def compose(self, built: Built, context: Context) -> Done[Draft] | Rejected:
+        return await compose(built, context)
+
+    async def validate(self, draft: Draft, context: Context) -> Done[Task] | Rejected:
+        return await validate(draft, context, self.verifier(context.settings))
+
+    def verifier(self, settings: Settings) -> Verifier:
+        return SweVerifier(settings)
+
+    def controls(self, bundle: Path) -> list[Control]:
+        return controls(bundle)
+
+
+class SweVerifier:
+    """Hidden tests in the bundle's own environment, which is built from the bundle where its image is gone."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict:
+        async def image_for(loaded: Bundle) -> BuiltImage:
+            return await environment_image(
+                loaded.environment_id, loaded.environment, loaded.suite, backend=sandboxes, settings=self.settings
+            )
+
+        verifier = TestsVerifier(image_for, limits=limits(self.settings), runtime=self.settings.runtime)
+        return await verifier.grade(bundle, submission, sandboxes)

@@ -1,0 +1,210 @@
+"""Validate: repeated runs of both sides quarantine what wavers, then the bundle's own grader judges the controls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipelines.family import Context, Control, Done, Rejected
+from pipelines.swe.compose import Draft, limits
+from pipelines.swe.suite import hidden_files
+from pipelines.verify import control_outcome
+from verifiers.tests.bundle import BundleDigest, load, render
+from verifiers.tests.grader import ObserveError, observe
+from verifiers.tests.stability import Run, Stability, assess, status_of
+from verifiers.verdict import Submission, Verifier
+from warehouse.records import (
+    Flake,
+    Record,
+    Task,
+    TaskEvent,
+    TestOutcome,
+    content_id,
+)
+
+DATE_SHIFT = "+400d"
+# A test that failed only when shuffled is called order dependent after this many more natural runs that it passed.
+CONFIRMATIONS = 2
+
+
+async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[Task] | Rejected:
+    """Repeat, quarantine, render, run the controls."""
+    try:
+        runs = await repeated_runs(draft, context)
+    except ObserveError as error:
+        return Rejected(error.reason, error.detail)
+    stability = assess(draft.classification, runs)
+    evidence = [*outcomes(draft, stability, runs, context.run_id), *flakes(draft, stability, context.run_id)]
+    if stability.stable.reason:
+        task = task_record(draft, stability, context, bundle="")
+        told = ", ".join(stability.quarantine_lines()[:3])
+        return _rejected(task, stability.stable.reason, told, evidence, context)
+    bundle = await asyncio.to_thread(render_bundle, draft, stability, context)
+    task = task_record(draft, stability, context, bundle=bundle.sha256)
+    validations = [
+        await control_outcome(
+            verifier, bundle.path, control, context.sandboxes, task_id=task.task_id, run_id=context.run_id, run=0
+        )
+        for control in controls(bundle.path)
+    ]
+    evidence += validations
+    if failed := [outcome for outcome in validations if not outcome.passed]:
+        told = f"{failed[0].control} scored {failed[0].reward}, expected {failed[0].expected} ({failed[0].verdict})"
+        return _rejected(task, f"{failed[0].control}_control_failed", told, evidence, context)
+    status = TaskEvent(task_id=task.task_id, event="status", value="validated", run_id=context.run_id)
+    return Done(task, records=(task, status, *evidence))
+
+
+def controls(bundle: Path) -> list[Control]:
+    """The gold patch must score 1, doing nothing must score 0."""
+    return [Control("gold", Submission(patch=load(bundle).gold_patch), 1.0), Control("nop", Submission(), 0.0)]
+
+
+async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
+    """Both sides `runs_per_side` times (first natural, then shuffled), after once at another date.
+
+    When something failed only in a shuffled run, more natural runs tell order dependence from flakiness.
+    """
+    runs = [
+        Run(state="before", conditions="", report=draft.before),
+        Run(state="after", conditions="", report=draft.after),
+    ]
+    for number in range(1, context.settings.runs_per_side):
+        seed = int(content_id(draft.task_id, number), 16) % 2**31
+        runs += [await _run(draft, context, state, seed=seed) for state in ("before", "after")]
+    runs.append(await _run(draft, context, "after", faketime=DATE_SHIFT))
+    if "order_dependent" in assess(draft.classification, runs).quarantined.values():
+        for _ in range(CONFIRMATIONS):
+            runs += [await _run(draft, context, state) for state in ("before", "after")]
+    return runs
+
+
+async def _run(draft: Draft, context: Context, state: str, *, seed: int | None = None, faketime: str = "") -> Run:
+    report = await observe(
+        context.sandboxes, draft.built.environment.image, draft.tests,
+        state="after" if state == "after" else "before",
+        seed=seed, faketime=faketime,
+        patch=draft.built.split.gold_patch if state == "after" else b"",
+        limits=limits(context.settings), runtime=context.settings.runtime,
+    )  # fmt: skip
+    conditions = f"shuffled:{seed}" if seed is not None else f"date:{faketime}" if faketime else ""
+    return Run(state="after" if state == "after" else "before", conditions=conditions, report=report)
+
+
+def render_bundle(draft: Draft, stability: Stability, context: Context) -> BundleDigest:
+    """The Harbor directory, with the roles that held."""
+    change, environment, stable = draft.built.change, draft.built.environment, stability.stable
+    spec = draft.spec.model_copy(
+        update={
+            "fail_to_pass": stable.fail_to_pass,
+            "pass_to_pass": stable.pass_to_pass,
+            "new": stable.new,
+        }
+    )
+    return render(
+        context.settings.bundles / draft.task_id,
+        task_id=draft.task_id,
+        kind=draft.classification.kind,
+        repo=change.repo,
+        instruction=draft.instruction,
+        environment_dir=environment.context,
+        hidden=hidden_files(draft.built.split),
+        gold_patch=draft.built.split.gold_patch,
+        spec=spec,
+        licenses=license_files(draft),
+        metadata={
+            "source": change.kind,
+            "base_ref": change.base_ref,
+            "gold_ref": change.gold_ref,
+            "source_date": change.source_date.isoformat(),
+            "license": change.license,
+            "attribution": change.attribution,
+            "language": environment.language,
+            "suite": environment.recipe.suite,
+            "environment_id": environment.environment_id,
+            "statement_source": draft.statement.source,
+            "statement_check": "rules",
+            "quarantined": len(stability.quarantined),
+        },
+        memory_mb=context.settings.memory_mb,
+        cpus=context.settings.cpus,
+        build_seconds=context.settings.build_seconds,
+    )
+
+
+def task_record(draft: Draft, stability: Stability, context: Context, *, bundle: str) -> Task:
+    change, parts, stable = draft.built.change, draft.built.split, stability.stable
+    return Task(
+        task_id=draft.task_id,
+        candidate_id=draft.built.mined.candidate.candidate_id,
+        environment_id=draft.built.environment.environment_id,
+        family="swe",
+        kind=draft.classification.kind,
+        repo=change.repo,
+        language=draft.built.environment.language,
+        license=change.license,
+        attribution=change.attribution,
+        source_date=change.source_date,
+        instruction=draft.instruction,
+        verifier=draft.spec.model_dump_json(by_alias=True, exclude={"hidden"}),
+        gold_patch=_text(parts.gold_patch),
+        test_patch=_text(parts.test_patch),
+        fail_to_pass=stable.fail_to_pass,
+        pass_to_pass=stable.pass_to_pass,
+        new_tests=stable.new,
+        quarantined=stability.quarantine_lines(),
+        statement_check="rules",
+        bundle=bundle,
+        run_id=context.run_id,
+    )
+
+
+def outcomes(draft: Draft, stability: Stability, runs: list[Run], run_id: str) -> Iterator[TestOutcome]:
+    """Run by run, the tests that decide the reward and those that wavered; steady P2P tests are a list of the task."""
+    roles = {
+        **dict.fromkeys(stability.stable.fail_to_pass, "fail_to_pass"),
+        **dict.fromkeys(stability.stable.new, "new"),
+        **stability.quarantined,
+    }
+    counted: dict[str, int] = {}
+    states = [("base", "", draft.base), *((run.state, run.conditions, run.report) for run in runs)]
+    for state, conditions, report in states:
+        number = counted[state] = counted.get(state, -1) + 1
+        results = report.by_id()
+        for test_id, role in roles.items():
+            yield TestOutcome(
+                task_id=draft.task_id,
+                test_id=test_id,
+                role=role,
+                state=state,
+                run_id=run_id,
+                run=number,
+                conditions=conditions,
+                outcome=status_of(test_id, report),
+                seconds=results[test_id].seconds if test_id in results else 0.0,
+            )
+
+
+def flakes(draft: Draft, stability: Stability, run_id: str) -> Iterator[Flake]:
+    for flakiness in stability.flakiness:
+        yield Flake(
+            task_id=draft.task_id,
+            state=flakiness.state,
+            run_id=run_id,
+            runs=flakiness.runs,
+            wavered=flakiness.wavered,
+            upper=flakiness.upper,
+        )
+
+
+def _rejected(task: Task, reason: str, detail: str, evidence: list[Record], context: Context) -> Rejected:
+    status = TaskEvent(
+        task_id=task.task_id, event="status", value="rejected", reason=reason, run_id=context.run_id
+    )
+    return Rejected(reason, detail, records=(task, status, *evidence))
+
+
+def _text(patch: bytes) -> str:
+    """A patch to read and query; the bundle holds its bytes, which may be of any encoding."""
+    return patch.decode("utf-8", "replace")
