@@ -27,8 +27,10 @@ def settings():
 
 
 def pose_as(module):
-    """Look like `python -m module`: the working directory is first on the path, and spawned children know their main."""
-    spec = importlib.util.find_spec(module + ".__main__")
+    """Look like `python -m module`: the working directory leads the path, and spawned children know their main."""
+    spec = importlib.util.find_spec(module)
+    if spec.submodule_search_locations:  # a package; before pytest 5.4 pytest was a module
+        spec = importlib.util.find_spec(module + ".__main__")
     main = sys.modules["__main__"]
     main.__spec__, main.__file__ = spec, spec.origin
     sys.argv[0] = spec.origin

@@ -49,6 +49,7 @@ class Reporter:
         self.statuses = []
         self.message = ""
         self.ran = False
+        self.complete = False
 
     def pytest_collectstart(self, collector):
         if isinstance(collector, pytest.File):
@@ -64,9 +65,11 @@ class Reporter:
         if self.seed is not None:
             items[:] = shuffled(items, self.seed, _module, _group)
         items[:] = [item for item in items if item.nodeid not in self.done]
+        self.complete = True
 
     def pytest_collection_finish(self, session):
-        self.channel.collected([item.nodeid for item in session.items])
+        if self.complete:  # this hook is also called when an exception ends the collection
+            self.channel.collected([item.nodeid for item in session.items])
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item, nextitem):
@@ -137,8 +140,11 @@ def _run_canary(session):
 
 
 def _message(report):
-    crash = getattr(report.longrepr, "reprcrash", None)
-    return str(crash.message if crash is not None else report.longrepr)[:MESSAGE_CHARS]
+    shown = report.longrepr
+    if isinstance(shown, tuple):  # of a skip: file, line, reason
+        shown = shown[-1]
+    crash = getattr(shown, "reprcrash", None)
+    return str(shown if crash is None else crash.message)[:MESSAGE_CHARS]
 
 
 def _module(item):

@@ -192,7 +192,7 @@ class Suite:
         if segment.killed or not segment.collection_finished:
             return found
         found.extend(_exit_contradictions(segment))
-        if self.spec["runner"] == "pytest" and segment.ended is not None and not segment.running:
+        if self.spec["runner"] == "pytest" and segment.ended in (0, 1, 5) and not segment.running:
             found.extend(self._junit(segment, self.out / f"junit-{number}.xml"))
         return found
 
@@ -262,7 +262,10 @@ def _exit_contradictions(segment: Segment) -> list[str]:
 
 
 def _junit_name(nodeid: str) -> str:
+    """What JUnit calls a test, or a file that was not collected."""
     address, bracket, parameters = nodeid.partition("[")
+    if "::" not in address:
+        return address.removesuffix(".py")
     return address.rpartition("::")[2] + bracket + parameters
 
 
