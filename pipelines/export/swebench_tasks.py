@@ -69,7 +69,7 @@ WORKDIR /testbed
 """
 
 
-def test_name(test_id: str) -> str:
+def encoded_id(test_id: str) -> str:
     """An id as SWE-bench's parser can read it."""
     return re.sub(r"\s", lambda space: f"%{ord(space.group()):02X}", test_id)
 
@@ -108,8 +108,8 @@ def _write_task(folder: Path, selected: Selected, bundle: Path, dataset: str) ->
     lines = [f"{key}: {json.dumps(value)}\n" for key, value in metadata.items()]
     (folder / "task.yaml").write_text("".join(lines), encoding="utf-8")
     tests = {
-        "FAIL_TO_PASS": [test_name(test) for test in (*task.fail_to_pass, *task.new_tests)],
-        "PASS_TO_PASS": [test_name(test) for test in task.pass_to_pass],
+        "FAIL_TO_PASS": [encoded_id(test) for test in (*task.fail_to_pass, *task.new_tests)],
+        "PASS_TO_PASS": [encoded_id(test) for test in task.pass_to_pass],
     }
     files = {
         "tests.json": json.dumps(tests, indent=2, ensure_ascii=False) + "\n",

@@ -19,9 +19,9 @@ from warehouse.settings import Settings
 
 DATE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
 
-PATCH = """diff --git a/src/m.py b/src/m.py
---- a/src/m.py
-+++ b/src/m.py
+PATCH = """diff --git a/m.py b/m.py
+--- a/m.py
++++ b/m.py
 @@ -1,2 +1,2 @@
  # `é` in ```fences```
 -x = {n}
@@ -56,10 +56,10 @@ def task_of(n: int, bundle: str = "") -> Task:
         instruction=f"x must be one more than {n}.\nIt is not.",
         verifier="{}",
         gold_patch=PATCH.format(n=n),
-        test_patch=PATCH.format(n=n).replace("src/m.py", "tests/test_m.py"),
-        fail_to_pass=('tests/test_m.py::test_x[é "quoted"]',),
-        pass_to_pass=("tests/test_m.py::test_y", "tests/test_m.py::test_z"),
-        new_tests=("tests/test_m.py::test_new",),
+        test_patch=PATCH.format(n=n).replace("m.py", "test_m.py"),
+        fail_to_pass=('test_m.M.test_x[é "quoted"]',),
+        pass_to_pass=("test_m.M.test_y", "test_m.M.test_z"),
+        new_tests=("test_m.M.test_new",),
         quarantined=(),
         statement_check="rules",
         bundle=bundle,
@@ -107,17 +107,22 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-TEST_M = b"""import unittest
+TEST_M = """import unittest
+
+import m
 
 
 class M(unittest.TestCase):
-    def test_x(self):
-        import m
-
+    def test_new(self):
         self.assertEqual(m.x, {n} + 1)
 
     def test_y(self):
         pass
+
+    test_z = test_y
+
+
+setattr(M, 'test_x[é "quoted"]', M.test_new)
 """
 
 
@@ -159,7 +164,7 @@ def bundled(tmp_path: Path) -> Settings:
                 repo=task.repo,
                 instruction=task.instruction,
                 environment_dir=environment(tmp_path / "environments" / str(n), n),
-                hidden={"test_m.py": ("100644", TEST_M.replace(b"{n}", str(n).encode()))},
+                hidden={"test_m.py": ("100644", TEST_M.format(n=n).encode())},
                 gold_patch=task.gold_patch.encode(),
                 spec=spec,
                 licenses={"LICENSE": f"text of {task.repo}".encode()},

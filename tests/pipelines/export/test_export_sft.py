@@ -36,7 +36,7 @@ def test_datasets_reads_every_verified_task(settings: Settings, tmp_path: Path) 
     system, user, assistant = row["messages"]
     assert system == {"role": "system", "content": SYSTEM}
     assert user == {"role": "user", "content": "x must be one more than 1.\nIt is not."}
-    assert assistant["content"].startswith("````diff\ndiff --git a/src/m.py b/src/m.py\n")
+    assert assistant["content"].startswith("````diff\ndiff --git a/m.py b/m.py\n")
     assert assistant["content"].endswith("+x = 1 + 1\n````\n")
     assert (row["repo"], row["license"], row["attribution"]) == ("alpha", "MIT", "The authors of alpha")
     assert {row["repo"]: row["split"] for row in rows.values()} == {
