@@ -1,7 +1,9 @@
-"""A Debian root file system made without an image registry: debootstrap, trimmed as the public slim images are.
+"""A Debian root file system made without an image registry: debootstrap, trimmed as the public slim images
+are.
 
-The mirror is the one this machine's apt uses, else debootstrap's own default. The result has no package beyond the
-minimal variant, so that a Dockerfile which works on it names everything it needs, as it must on the public image.
+The mirror is the one this machine's apt uses, else debootstrap's own default. The result has no package
+beyond the minimal variant, so that a Dockerfile which works on it names everything it needs, as it must on
+the public image.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ _EMPTIED = (
 
 
 def host_mirror() -> str:
-    """The first archive in this machine's apt sources that is not for security updates; '' where it is no Debian."""
+    """The first archive in this machine's apt sources that is not for security updates; '' where it is no
+    Debian.
+    """
     release = Path("/etc/os-release")
     if not release.is_file() or "\nID=debian\n" not in f"\n{release.read_text()}\n":
         return ""

@@ -1,10 +1,11 @@
 """Base images: Debian by suite, pulled where an image registry answers and made here where none does.
 
-Two images stand below every environment. `verifactory/debian:<suite>` (or the pulled `debian:<suite>-slim`) is what
-a public base image is: nothing but Debian. `verifactory/base:<suite>-<hash>` adds what only this machine needs, its
-certificate authorities and its choice of package index, and is never part of a recipe or an export: an exported
-Dockerfile starts from the public tag and gets ours through `--build-arg BASE=…` when it is built here. The layer
-copies files and sets variables; it installs nothing, so a Dockerfile cannot come to lean on it.
+Two images stand below every environment. `verifactory/debian:<suite>` (or the pulled `debian:<suite>-slim`)
+is what a public base image is: nothing but Debian. `verifactory/base:<suite>-<hash>` adds what only this
+machine needs, its certificate authorities and its choice of package index, and is never part of a recipe or
+an export: an exported Dockerfile starts from the public tag and gets ours through `--build-arg BASE=…` when
+it is built here. The layer copies files and sets variables; it installs nothing, so a Dockerfile cannot
+come to lean on it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import io
 import json
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,7 +38,8 @@ APT_HOSTS = "org.verifactory.apt-hosts"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 _CERTIFICATE_VARIABLES = (
-    "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
 )  # fmt: skip
 
 _lock = threading.Lock()
@@ -53,8 +55,8 @@ async def ensure_base(
 ) -> str:
     """The tag of this machine's base image of Debian `suite`, made when it is missing.
 
-    Seconds when the file system is cached under `settings.cache`, about a minute when it is not. Safe to call from
-    many processes at once. Raises FactoryError when it can be neither pulled nor made.
+    Seconds when the file system is cached under `settings.cache`, about a minute when it is not. Safe to
+    call from many processes at once. Raises FactoryError when it can be neither pulled nor made.
     """
     return await asyncio.to_thread(_ensure, suite, settings, daemon or Daemon(), progress or _silent)
 
@@ -72,7 +74,7 @@ def _ensure(suite: str, settings: Settings, daemon: Daemon, progress: Progress) 
 
 
 @contextmanager
-def _one_process(path: Path) -> Iterator[None]:
+def _one_process(path: Path) -> Generator[None]:
     """At most one process of this machine is inside; the lock goes with the process that holds it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +134,10 @@ def _labels(client: DockerClient, tag: str) -> dict[str, str] | None:
 
 
 def _pulled(client: DockerClient, tag: str, progress: Progress) -> bool:
-    """Pull `tag`. A registry that is silent for REGISTRY_SECONDS, or errs, counts as absent for this process."""
+    """Pull `tag`.
+
+    A registry that is silent for REGISTRY_SECONDS, or errs, counts as absent for this process.
+    """
     global _registry_answers
     if _registry_answers is False:
         return False
@@ -161,7 +166,9 @@ def _pulled(client: DockerClient, tag: str, progress: Progress) -> bool:
 
 
 def _local_layer(client: DockerClient, suite: str, debian_tag: str, ca_dir: Path) -> str:
-    """`debian_tag` with this machine's certificates and package index; found again by the hash of what went in."""
+    """`debian_tag` with this machine's certificates and package index; found again by the hash of what went
+    in.
+    """
     certificates = {path.name: path.read_bytes() for path in sorted(ca_dir.glob("*.crt")) if path.is_file()}
     hosts = " ".join(_apt_hosts_in(client, debian_tag))
     dockerfile = "\n".join(_local_dockerfile(debian_tag, bool(certificates), hosts)) + "\n"
@@ -172,7 +179,9 @@ def _local_layer(client: DockerClient, suite: str, debian_tag: str, ca_dir: Path
 
 
 def build_own(client: DockerClient, kind: str, files: dict[str, bytes], settings: Settings) -> str:
-    """Build an image of the factory's own from a trusted recipe, on the daemon's default network; once per content."""
+    """Build an image of the factory's own from a trusted recipe, on the daemon's default network; once per
+    content.
+    """
     with _one_process(settings.cache / "base" / f"{kind}.lock"):
         return _build_once(client, f"verifactory/{kind}:v1", kind, files)
 

@@ -1,8 +1,9 @@
 """Which hosts the package registries are: asked of the clients' own configuration, never written down here.
 
-A build may talk to the registries and to nothing else. Which those are is the user's choice, made where pip, uv, npm
-and apt already read it: so a company mirror works without a setting of ours, and no host name stands in this code.
-Credentials in an index address stay on this machine: containers run code that nobody has read.
+A build may talk to the registries and to nothing else. Which those are is the user's choice, made where
+pip, uv, npm and apt already read it: so a company mirror works without a setting of ours, and no host name
+stands in this code. Credentials in an index address stay on this machine: containers run code that nobody
+has read.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _builtin_index() -> tuple[str, str]:
         if files:
             return simple, files
     raise FactoryError(
-        "No pip was found to ask for the package index: run `python -m ensurepip`, or name the index in PIP_INDEX_URL."
+        "No pip was found to ask for the package index: run `python -m ensurepip`, or name the index "
+        "in PIP_INDEX_URL."
     )
 
 

@@ -1,7 +1,8 @@
 """Files into and out of a sandbox, as tar streams.
 
-What comes out was written by code nobody has read: only regular files and folders are taken, with plain relative
-names, within bounds on bytes and on number, and nothing is ever unpacked onto the host's disk here.
+What comes out was written by code nobody has read: only regular files and folders are taken, with plain
+relative names, within bounds on bytes and on number, and nothing is ever unpacked onto the host's disk
+here.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ def _checked(name: str) -> str:
 
 
 def pack(files: Mapping[str, bytes | Path], *, owner: tuple[int, int], mode: int) -> IO[bytes]:
-    """A tar of `files` relative to `/`. Folders that are uploaded whole keep their files' modes, and no links."""
+    """A tar of `files` relative to `/`.
+
+    Folders that are uploaded whole keep their files' modes, and no links.
+    """
     packed = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - the caller closes it
     with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, content in files.items():
@@ -85,7 +89,7 @@ class _Bounded(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # ty: ignore[invalid-method-override]
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # ty: ignore[incompatible-method-override]
         if not self._rest:
             self._rest = next(self._chunks, b"")
         taken = self._rest[: len(buffer)]
@@ -98,7 +102,9 @@ class _Bounded(io.RawIOBase):
 
 
 def unpack(chunks: Iterable[bytes], path: str, *, max_bytes: int) -> dict[str, bytes]:
-    """Regular files of a tar whose first entry is `path` itself, by name relative to it (a lone file: its own name)."""
+    """Regular files of a tar whose first entry is `path` itself, by name relative to it (a lone file: its own
+    name).
+    """
     stream = io.BufferedReader(_Bounded(chunks, max_bytes + MAX_FILES * _FILE_OVERHEAD, path))
     files: dict[str, bytes] = {}
     total = 0

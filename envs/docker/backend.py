@@ -1,7 +1,8 @@
 """The Docker backend: the sandbox protocol on a Docker daemon.
 
-It may be shared by any number of tasks and event loops of one process. What it starts is gone after `close`, after
-Ctrl-C and after SIGTERM; what a killed process left behind goes when the next backend starts.
+It may be shared by any number of tasks and event loops of one process. What it starts is gone after
+`close`, after Ctrl-C and after SIGTERM; what a killed process left behind goes when the next backend
+starts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ from warehouse.settings import Settings
 
 
 class DockerBackend:
-    """Starts sandboxes and builds images. `url` is the daemon's address where it is not the client's default."""
+    """Starts sandboxes and builds images.
+
+    `url` is the daemon's address where it is not the client's default.
+    """
 
     def __init__(self, settings: Settings, *, url: str | None = None) -> None:
         self.settings = settings
@@ -57,7 +61,9 @@ class DockerBackend:
         )
 
     async def _prepare(self) -> None:
-        """Once: connect, remove what dead processes left, and see to it that nothing of ours outlives this one."""
+        """Once: connect, remove what dead processes left, and see to it that nothing of ours outlives this
+        one.
+        """
         with self._lock:
             if self._prepared:
                 return
@@ -78,7 +84,10 @@ class DockerBackend:
             cleanup.remove_mine(self.daemon.client.api)
 
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
-        """A fresh sandbox. Raises FactoryError when its image is not here, SandboxError when the daemon fails."""
+        """A fresh sandbox.
+
+        Raises FactoryError when its image is not here, SandboxError when the daemon fails.
+        """
         await self._prepare()
         wire = await self._wire(spec.network, frozenset(spec.allowed_hosts))
         name = f"verifactory-{uuid.uuid4().hex[:12]}"
@@ -182,7 +191,10 @@ class DockerBackend:
         allowed_hosts: tuple[str, ...] = (),
         timeout: float,
     ) -> BuiltImage:
-        """Build `context/Dockerfile`. With ALLOWLIST, its steps reach the package registries and `allowed_hosts`."""
+        """Build `context/Dockerfile`.
+
+        With ALLOWLIST, its steps reach the package registries and `allowed_hosts`.
+        """
         await self._prepare()
         hosts = frozenset(allowed_hosts)
         if network is Network.ALLOWLIST:

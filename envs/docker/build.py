@@ -1,13 +1,16 @@
 """Image builds by the daemon's classic builder, bounded in time and output.
 
-A build ends in one of three ways: an image; `BuildError`, when the recipe is at fault; `SandboxError`, when the
-daemon or its disk is. The builder stops a build whose client hangs up, and that is how a time limit ends one.
+A build ends in one of three ways: an image; `BuildError`, when the recipe is at fault; `SandboxError`, when
+the daemon or its disk is. The builder stops a build whose client hangs up, and that is how a time limit
+ends one.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -92,8 +95,8 @@ class Build:
         timer.daemon = True
         timer.start()
         try:
-            with daemon_errors(f"the build of {self.tag}"):
-                error = self._follow(api)
+            with tempfile.TemporaryDirectory() as folder, daemon_errors(f"the build of {self.tag}"):
+                error = self._follow(api, self._labelled(folder))
         except SandboxError:
             if not (self._over.is_set() or self._cancelled.is_set()):
                 raise
@@ -128,17 +131,26 @@ class Build:
     def log(self) -> str:
         return "".join(self._log)
 
-    def _follow(self, api: APIClient) -> str:
+    def _labelled(self, folder: str) -> Path:
+        """The Dockerfile with our labels: one step at its end, where the builder's own option makes one for
+        each.
+        """
+        labels = " ".join(f"{key}={json.dumps(value)}" for key, value in self.labels.items())
+        file = Path(folder).resolve() / "Dockerfile"
+        file.write_bytes((self.context / "Dockerfile").read_bytes() + f"\nLABEL {labels}\n".encode())
+        return file
+
+    def _follow(self, api: APIClient, dockerfile: Path) -> str:
         """Read the builder's messages to their end; returns its error, or ''."""
         stream = api.build(
-            path=str(self.context),
+            path=str(self.context.absolute()),
             tag=self.tag,
             rm=True,
             forcerm=True,
             decode=True,
             buildargs=dict(self.build_args),
             network_mode=self.network_mode,
-            labels=dict(self.labels),
+            dockerfile=str(dockerfile),
             container_limits={"memory": self.memory_mb << 20, "memswap": self.memory_mb << 20},
         )
         finished = False
@@ -152,7 +164,7 @@ class Build:
                 self.step_images.append(found[1])
         if not finished and not self._over.is_set():
             raise SandboxError(
-                f"The Docker daemon went away during the build of {self.tag}; see that it runs, and run again."
+                f"The Docker daemon went away during the build of {self.tag}; see that it runs."
             )
         return ""
 

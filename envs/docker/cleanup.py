@@ -1,8 +1,9 @@
 """Leaving nothing behind, and removing nothing of anybody else's.
 
-Containers and networks carry their owner (see `owner`) and go when it is dead. Images stay, being what makes the
-next run quick, until ours take more than the budget; then the ones used longest ago go first. Nothing is ever pruned:
-each thing is removed by its name, and only when its labels say that this program made it.
+Containers and networks carry their owner (see `owner`) and go when it is dead. Images stay, being what
+makes the next run quick, until ours take more than the budget; then the ones used longest ago go first.
+Nothing is ever pruned: each thing is removed by its name, and only when its labels say that this program
+made it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,10 @@ def remove_mine(api: APIClient) -> Reclaimed:
 
 
 def remove_owned(api: APIClient, chosen: Callable[[str], bool]) -> Reclaimed:
-    """Remove our containers and networks whose owner is `chosen`. One that another process removes first is no error."""
+    """Remove our containers and networks whose owner is `chosen`.
+
+    One that another process removes first is no error.
+    """
     containers = [
         found["Id"]
         for found in api.containers(all=True, filters=_OURS)
@@ -133,7 +137,10 @@ def _disk_bytes(images: Iterable[_Image]) -> int:
 
 
 async def enforce_disk_budget(settings: Settings, daemon: Daemon | None = None) -> list[str]:
-    """Remove our images, longest unused first, until they take at most `disk_gb`. Returns what was removed."""
+    """Remove our images, longest unused first, until they take at most `disk_gb`.
+
+    Returns what was removed.
+    """
     daemon = daemon or Daemon()
     return await daemon.run("the disk budget", _enforce, daemon.client.api, settings)
 

@@ -1,8 +1,8 @@
 """A sandbox as a container: a root-owned process that does nothing, and commands executed beside it.
 
-The container's first process belongs to root, so that code under test with another uid cannot end the sandbox. The
-environment of a spec is given to each command and not to the container: what `commit` saves is the file system, and
-neither our variables nor the proxy's address.
+The container's first process belongs to root, so that code under test with another uid cannot end the
+sandbox. The environment of a spec is given to each command and not to the container: what `commit` saves is
+the file system, and neither our variables nor the proxy's address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -78,7 +78,7 @@ class DockerSandbox:
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> ExecResult:
-        """Run `argv` for at most `timeout` seconds; at a time-out (or when cancelled) all it started is killed.
+        """Run `argv` for at most `timeout` seconds; at a time-out, or when cancelled, all of it is killed.
 
         Processes that a command leaves behind when it ends by itself go on, as on any machine.
         """
@@ -199,7 +199,10 @@ class DockerSandbox:
         return (Outcome.SIGNAL if code in SIGNALS else Outcome.EXITED), code
 
     def _memory_limit_struck(self) -> bool:
-        """Whether the kernel has killed for memory since we last looked. A container that is down tells it itself."""
+        """Whether the kernel has killed for memory since we last looked.
+
+        A container that is down tells it itself.
+        """
         state = self._api.inspect_container(self._container)["State"]
         if not state["Running"]:
             if state["OOMKilled"]:
@@ -225,10 +228,13 @@ class DockerSandbox:
         return bytes(output.stdout)
 
     def _end_tree(self, token: str, exec_id: str, user: str) -> None:
-        """Kill the command and all it started; restart the container when that cannot be shown to have worked."""
+        """Kill the command and all it started; restart the container when that cannot be shown to have
+        worked.
+        """
         before = processes.ProcessList.of(self._api, self._container)
         root = int(self._api.exec_inspect(exec_id)["Pid"])
-        # Root may signal any process only with CAP_KILL; without capabilities nothing can have changed its uid.
+        # Root may signal any process only with CAP_KILL; without capabilities nothing can have changed its
+        # uid.
         killer = user if self._spec.cap_drop_all else "root"
         for who in dict.fromkeys(
             (user, killer)
@@ -249,7 +255,10 @@ class DockerSandbox:
     async def upload(
         self, files: Mapping[str, bytes | Path], *, user: str = "root", mode: int = 0o644
     ) -> None:
-        """Write files by absolute path, owned by `user`. Folders on the way are made, root's, when they are missing."""
+        """Write files by absolute path, owned by `user`.
+
+        Folders on the way are made, root's, when they are missing.
+        """
         owner = await self._daemon.run("an upload", self._owner_ids, user)
         in_memory = {name for name in files if self._spec.read_only_root or self._in_memory(name)}
         for names in ({n for n in files if n not in in_memory}, in_memory):
@@ -320,7 +329,7 @@ class DockerSandbox:
                 chunks.close()
 
     @contextmanager
-    def _frozen(self) -> Any:
+    def _frozen(self) -> Generator[None]:
         self._api.pause(self._container)
         try:
             yield
@@ -339,7 +348,9 @@ class DockerSandbox:
         return await asyncio.to_thread(archive.unpack, [done.stdout], path, max_bytes=max_bytes)
 
     async def commit(self, tag: str) -> str:
-        """Save the file system as image `tag` with the configuration of the image it came from; returns its id."""
+        """Save the file system as image `tag` with the configuration of the image it came from; returns its
+        id.
+        """
         return await self._daemon.run("a commit", self._commit_blocking, tag)
 
     def _commit_blocking(self, tag: str) -> str:

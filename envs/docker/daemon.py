@@ -1,8 +1,9 @@
 """The connection to the Docker daemon, and what its failures mean.
 
-Every call to the daemon goes through a `Daemon`: its threads are separate from asyncio's default executor (an exec
-holds one for as long as its command runs), and its errors come out as one sentence. A daemon that is absent before
-anything started is the user's to mend (`FactoryError`); one that goes away later is infrastructure (`SandboxError`).
+Every call to the daemon goes through a `Daemon`: its threads are separate from asyncio's default executor
+(an exec holds one for as long as its command runs), and its errors come out as one sentence. A daemon that
+is absent before anything started is the user's to mend (`FactoryError`); one that goes away later is
+infrastructure (`SandboxError`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -30,8 +31,8 @@ THREADS = 64
 API_SECONDS = 180  # the daemon's longest silence within one call (a commit of a large container)
 
 NO_DOCKER = (
-    "Docker does not answer at {where}: install it (on Debian or Ubuntu `apt-get install docker.io`, elsewhere "
-    "Docker Desktop), start it (`systemctl start docker` or `dockerd`), and see that this user may use it."
+    "Docker does not answer at {where}: install it (on Debian or Ubuntu `apt-get install docker.io`, "
+    "elsewhere Docker Desktop), start it (`systemctl start docker` or `dockerd`), and see that this user may use it."
 )
 _LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, EOFError)
 
@@ -48,7 +49,7 @@ def daemon_url() -> str | None:
 
 
 @contextmanager
-def daemon_errors(doing: str) -> Iterator[None]:
+def daemon_errors(doing: str) -> Generator[None]:
     """Turn what the SDK raises while `doing` something into `SandboxError`; our own errors pass."""
     try:
         yield

@@ -1,14 +1,15 @@
 """Networks of sandboxes: each is a private wire to one filtering proxy, and reaches nothing else.
 
-Docker's *internal* networks still reach the host by its bridge address, so the bridge of ours has no address
-(`inhibit_ipv4`), and sandboxes lose NET_RAW, with which they could speak past it. Each sandbox and each build gets a
-network of its own, so that sandboxes do not reach each other either; the proxy, one container per distinct list of
-hosts, joins them all. Subnets are /29s out of the range set aside for benchmarks (RFC 2544): Docker's own pool has
-room for about thirty networks, and this one for 16384 that collide with nobody's addresses.
+Docker's *internal* networks still reach the host by its bridge address, so the bridge of ours has no
+address (`inhibit_ipv4`), and sandboxes lose NET_RAW, with which they could speak past it. Each sandbox and
+each build gets a network of its own, so that sandboxes do not reach each other either; the proxy, one
+container per distinct list of hosts, joins them all. Subnets are /29s out of the range set aside for
+benchmarks (RFC 2544): Docker's own pool has room for about thirty networks, and this one for 16384 that
+collide with nobody's addresses.
 
-Names are resolved by the proxy only. The one known gap: Docker before 23.0.11 on a host whose resolver is on
-loopback answers DNS inside internal networks (CVE-2024-29018); sandboxes are given an unroutable resolver, which
-closes it, but the builder takes no such option.
+Names are resolved by the proxy only. The one known gap: Docker before 23.0.11 on a host whose resolver is
+on loopback answers DNS inside internal networks (CVE-2024-29018); sandboxes are given an unroutable
+resolver, which closes it, but the builder takes no such option.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from docker import DockerClient
@@ -181,14 +183,16 @@ def _runs(client: DockerClient, container: str) -> bool:
 
 
 def host_addresses() -> list[str]:
-    """IPv4 addresses of this machine, as its routing table has them; empty where there is no such table to read."""
+    """IPv4 addresses of this machine, as its routing table has them; empty where there is no such table to
+    read.
+    """
     try:
         lines = Path("/proc/net/fib_trie").read_text().splitlines()
     except OSError:
         return []
     found = {
         before.split()[-1]
-        for before, line in zip(lines, lines[1:], strict=False)
+        for before, line in pairwise(lines)
         if "host LOCAL" in line and before.strip().startswith("|--")
     }
     return sorted(found)

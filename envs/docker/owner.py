@@ -1,9 +1,9 @@
 """Labels: how we know our own containers, networks and images, and which process a container belongs to.
 
-Only what carries `LABEL` is ever removed. A container or network also carries `OWNER`, which names machine, boot,
-process namespace, process and its start time, so that one left by a killed process can be told from one in use. An
-image never carries a usable `OWNER`: labels of an image are inherited by every container that anybody starts from
-it, and those are not ours to remove.
+Only what carries `LABEL` is ever removed. A container or network also carries `OWNER`, which names machine,
+boot, process namespace, process and its start time, so that one left by a killed process can be told from
+one in use. An image never carries a usable `OWNER`: labels of an image are inherited by every container
+that anybody starts from it, and those are not ours to remove.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def owner() -> str:
 
 
 def owner_is_dead(value: str) -> bool:
-    """True only if it is certain: of this machine, and of an earlier boot or a process that is gone from our namespace."""
+    """True only if it is certain: of this machine, and of an earlier boot or a process that is gone from our
+    namespace.
+    """
     parts = value.split("|")
     if len(parts) != 5:
         return False
@@ -78,5 +80,8 @@ def owned_labels(home: Path, kind: str) -> dict[str, str]:
 
 
 def image_labels(kind: str, tag: str) -> dict[str, str]:
-    """Labels of an image of ours. `TAG` repeats its tag: an image that somebody builds on it inherits a wrong one."""
+    """Labels of an image of ours.
+
+    `TAG` repeats its tag: an image that somebody builds on it inherits a wrong one.
+    """
     return {LABEL: "1", KIND: kind, TAG: tag, OWNER: ""}

@@ -1,10 +1,11 @@
 """Ending a command with everything it started, and telling what the memory limit did.
 
-Each command runs under its own small init (`docker-init -s`, which the daemon mounts read-only), a *subreaper*: a
-process that daemonises becomes its child instead of the container's, so the command's processes stay one tree for as
-long as it runs. At a time-out the tree is frozen, then killed, by a script inside the container. The image may have
-been tampered with, so the script is not believed: the daemon's own process list, taken before and after, decides,
-and if anything of the tree lives on, the container is restarted, which ends every process in it.
+Each command runs under its own small init (`docker-init -s`, which the daemon mounts read-only), a
+*subreaper*: a process that daemonises becomes its child instead of the container's, so the command's
+processes stay one tree for as long as it runs. At a time-out the tree is frozen, then killed, by a script
+inside the container. The image may have been tampered with, so the script is not believed: the daemon's own
+process list, taken before and after, decides, and if anything of the tree lives on, the container is
+restarted, which ends every process in it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from docker.errors import APIError
 MARKER = "VERIFACTORY_EXEC"
 INIT = "/sbin/docker-init"
 
-# Shell builtins only: at the limit on processes nothing can be forked. /proc/*/status escapes names; stat does not.
+# Shell builtins only: at the limit on processes nothing can be forked. /proc/*/status escapes names; stat
+# does not.
 _END_TREE = r"""
 mark=$1
 parent_of() {
@@ -92,7 +94,9 @@ class ProcessList:
 
 
 def survivors(before: ProcessList, after: ProcessList, ended: int, others: set[int]) -> set[int]:
-    """Processes in `after` that belonged to the tree of `ended`, or came up meanwhile and belong to no other command."""
+    """Processes in `after` that belonged to the tree of `ended`, or came up meanwhile and belong to no other
+    command.
+    """
     tree = before.tree({ended})
     spared = after.tree(others)
     return {pid for pid in after.parent if pid in tree or (pid not in before.parent and pid not in spared)}

@@ -25,7 +25,8 @@ async def ensure_proxy_image(
 def _build(client: DockerClient, base: str, settings: Settings) -> str:
     dockerfile = (
         f"FROM {base}\n"
-        "RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*\n"
+        "RUN apt-get update && apt-get install -y --no-install-recommends python3 "
+        "&& rm -rf /var/lib/apt/lists/*\n"
         "COPY proxy_server.py /proxy_server.py\n"
     )
     files = {"Dockerfile": dockerfile.encode(), "proxy_server.py": _SERVER.read_bytes()}

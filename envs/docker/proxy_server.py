@@ -1,14 +1,16 @@
 """The filtering proxy: runs inside a container, with nothing but Python's standard library.
 
-It is the only way out of a sandbox's network. A request is served when its host is on the list (or the list is
-"any"), its port is the web's, and every rule about addresses holds for the address that is really connected to: the
-name is resolved here, once, and the connection goes to the checked address, so a name that changes between check and
-use gains nothing. Only IPv4: sandboxes have no IPv6. Plain HTTP goes by absolute address, one request a connection,
-with the Host header rewritten to the checked name; everything else by CONNECT to the TLS port.
+It is the only way out of a sandbox's network. A request is served when its host is on the list (or the list
+is "any"), its port is the web's, and every rule about addresses holds for the address that is really
+connected to: the name is resolved here, once, and the connection goes to the checked address, so a name
+that changes between check and use gains nothing. Only IPv4: sandboxes have no IPv6. Plain HTTP goes by
+absolute address, one request a connection, with the Host header rewritten to the checked name; everything
+else by CONNECT to the TLS port.
 
-Usage: proxy_server.py '{"hosts": [...], "any": false, "trusted": [...], "refused": [...], "clients": "CIDR", "port": N}'
-`hosts` are exact names, or suffixes that start with a dot. `trusted` hosts may have private addresses (a company's
-package mirror). `refused` are addresses that are never connected to: those of the machine that runs the daemon.
+Usage: proxy_server.py '{"hosts": [...], "any": false, "trusted": [...], "refused": [...], "clients":
+"CIDR", "port": N}' `hosts` are exact names, or suffixes that start with a dot. `trusted` hosts may have
+private addresses (a company's package mirror). `refused` are addresses that are never connected to: those
+of the machine that runs the daemon.
 """
 
 from __future__ import annotations
@@ -146,7 +148,8 @@ async def checked_addresses(policy: Policy, request: Request) -> list[str]:
         raise Refused("502 Bad Gateway", f"{request.host} could not be resolved") from None
     allowed: list[str] = []
     refusal: Refused | None = None
-    for *_, (address, _port) in found:
+    for entry in found:
+        address = str(entry[4][0])
         try:
             policy.check_address(request.host, address)
             allowed.append(address)
@@ -163,7 +166,7 @@ async def open_upstream(
     for address in await checked_addresses(policy, request):
         try:
             return await asyncio.wait_for(asyncio.open_connection(address, request.port), CONNECT_SECONDS)
-        except (OSError, asyncio.TimeoutError):
+        except (OSError, TimeoutError):
             continue
     raise Refused("504 Gateway Timeout", f"{request.host} does not answer")
 
@@ -178,7 +181,7 @@ class Activity:
         while True:
             try:
                 data = await asyncio.wait_for(reader.read(wanted), IDLE_SECONDS)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 if time.monotonic() - self.last >= IDLE_SECONDS:
                     raise
                 continue
@@ -250,9 +253,14 @@ async def serve(policy: Policy, reader: asyncio.StreamReader, writer: asyncio.St
             await exchange((reader, writer), upstream, request)
     except Refused as error:
         body = f"verifactory proxy: {error}\n".encode()
-        head = f"HTTP/1.1 {error.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        writer.write(head.encode() + body)
-    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.TimeoutError, OSError):
+        lines = (
+            f"HTTP/1.1 {error.status}",
+            "Content-Type: text/plain",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        )
+        writer.write("\r\n".join((*lines, "", "")).encode() + body)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError, OSError):
         return  # the client or the upstream went away; there is nobody to tell
     finally:
         for side in (writer, *(upstream[1:] if upstream else ())):

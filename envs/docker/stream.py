@@ -1,9 +1,9 @@
 """The attached streams of one command: bounded in memory, never blocking the command, ended by a deadline.
 
-The daemon multiplexes stdout and stderr over one connection in frames of an 8-byte header (stream, length) and a
-payload. What goes past the limit is read and dropped, so that a command can print for ever without filling our
-memory and without stalling on a full pipe. A command's end is told by the end of the stream or, where a process that
-it left behind still holds the stream open, by the daemon.
+The daemon multiplexes stdout and stderr over one connection in frames of an 8-byte header (stream, length)
+and a payload. What goes past the limit is read and dropped, so that a command can print for ever without
+filling our memory and without stalling on a full pipe. A command's end is told by the end of the stream or,
+where a process that it left behind still holds the stream open, by the daemon.
 """
 
 from __future__ import annotations
@@ -69,10 +69,10 @@ class BoundedOutput:
 
 
 def attached(raw: Any) -> tuple[socket.socket, bytes]:
-    """The socket under what the SDK's `exec_start(socket=True)` returned, and bytes that were read ahead of it.
+    """The socket under the SDK's `exec_start(socket=True)`, and bytes that were read ahead of it.
 
-    The HTTP client reads headers through a buffer; frames that came in the same packet lie there, and the SDK's own
-    reader loses them. The socket comes back non-blocking.
+    The HTTP client reads headers through a buffer; frames that came in the same packet lie there, and the
+    SDK's own reader loses them. The socket comes back non-blocking.
     """
     plain = getattr(raw, "_sock", raw)
     plain.setblocking(False)
@@ -90,7 +90,9 @@ def converse(
     has_ended: Callable[[], bool],
     cancelled: threading.Event,
 ) -> Ended:
-    """Write `stdin`, read frames into `output`, until the stream ends, `deadline` (monotonic) passes or `cancelled`."""
+    """Write `stdin`, read frames into `output`, until the stream ends, `deadline` (monotonic) passes or
+    `cancelled`.
+    """
     output.feed(early)
     to_write = memoryview(stdin or b"")
     asked, patience = time.monotonic(), ASK_SECONDS[0]
