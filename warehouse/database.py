@@ -18,6 +18,9 @@ from warehouse.errors import FactoryError
 
 # Files that any DuckDB from 1.5 on can open.
 STORAGE_VERSION = "v1.5.0"
+# Appending rewrites the last row group, which holds long text: a quarter of DuckDB's own size keeps small
+# loads cheap (0.3 s instead of 0.7 s for 20 tasks into a million) and browses no slower.
+ROW_GROUP_ROWS = 30720
 READER_MEMORY = "4GB"
 
 _CONFIG = {
@@ -37,9 +40,12 @@ def open_writer(path: Path, *, memory: str, wait_seconds: float) -> duckdb.DuckD
     path.parent.mkdir(parents=True, exist_ok=True)
     con = _connect(path.parent, memory)
     con.execute("SET preserve_insertion_order = false")
-    # One checkpoint a chunk rather than one every 16 MB of log.
-    con.execute("SET checkpoint_threshold = '256MB'")
-    _attach(con, path, f"STORAGE_VERSION {literal(STORAGE_VERSION)}", wait_seconds)
+    _attach(
+        con,
+        path,
+        f"STORAGE_VERSION {literal(STORAGE_VERSION)}, ROW_GROUP_SIZE {ROW_GROUP_ROWS}",
+        wait_seconds,
+    )
     return con
 
 

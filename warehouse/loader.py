@@ -39,7 +39,7 @@ from warehouse.unit import check_unit, files_of
 
 MEMORY = "2GB"
 # What one transaction takes: enough to make its fixed cost small, little enough to bound its memory.
-CHUNK_BYTES = 64 << 20
+CHUNK_BYTES = 128 << 20
 CHUNK_UNITS = 500
 
 
@@ -75,8 +75,7 @@ def load(
     try:
         with loader_lock(settings, wait_seconds):
             remove_abandoned(settings.outbox)
-            if _pending(settings.outbox) or not snapshot.is_current(settings):
-                _load_pending(settings, report, memory, wait_seconds)
+            _load_pending(settings, report, memory, wait_seconds)
             report.refreshed = snapshot.refresh(settings, refresh)
     except OSError as error:
         raise storage_error(error, settings.home) from error
@@ -204,24 +203,33 @@ def _transaction(con: duckdb.DuckDBPyConnection, units: list[Path]) -> int:
 
 def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str) -> int:
     """Merge rows into the record's table; of one key, the earlier `at`, then the smaller digest stays."""
-    key = ", ".join(record.key)
-    total, distinct = con.execute(f"SELECT count(*), count(DISTINCT ({key})) FROM {incoming}").fetchone() or (
-        0,
-        0,
-    )
-    names = [f'"{column.name}"' for column in columns(record)]
-    one_each = ""
-    if distinct < total:
+    table, key = record.table, ", ".join(record.key)
+    names = ", ".join(f'"{column.name}"' for column in columns(record))
+    rows, keys, known = _count(con, record, incoming)
+    one_each = merge = ""
+    if keys < rows:
         one_each = f'QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY "at", {_digest(record, "")}) = 1'
-    table = record.table
-    con.execute(
-        f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM {incoming} {one_each} "
-        f"ON CONFLICT ({key}) DO UPDATE SET "
-        + ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in columns(record) if c.name not in record.key)
-        + f' WHERE excluded."at" < {table}."at" OR (excluded."at" = {table}."at" '
-        f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
-    )
-    return total
+    if known:  # asked for only where it is needed: it costs as much again as the insert
+        merge = (
+            f"ON CONFLICT ({key}) DO UPDATE SET "
+            + ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in columns(record) if c.name not in record.key)
+            + f' WHERE excluded."at" < {table}."at" OR (excluded."at" = {table}."at" '
+            f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
+        )
+    con.execute(f"INSERT INTO {table} BY NAME SELECT {names} FROM {incoming} {one_each} {merge}")
+    return rows
+
+
+def _count(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str) -> tuple[int, int, int]:
+    """Incoming rows, their distinct keys, and how many of those the table holds already."""
+    key = ", ".join(record.key)
+    counts = con.execute(
+        f"WITH keys AS (SELECT {key}, count(*) AS n FROM {incoming} GROUP BY {key}) "
+        "SELECT coalesce(sum(n), 0)::BIGINT, count(*), "
+        f"(SELECT count(*) FROM keys SEMI JOIN {record.table} USING ({key})) FROM keys"
+    ).fetchone()
+    assert counts is not None
+    return counts
 
 
 def _digest(record: type[Record], of: str) -> str:
