@@ -41,6 +41,7 @@ class TestSpec(BaseModel):
     workdir: str = Field("/app", description="The project, a git repository with one commit.")
     runner: Literal["pytest", "unittest"]
     python: str = Field("/opt/venv/bin/python", description="Interpreter that runs the tests.")
+    options: tuple[str, ...] = Field((), description="Options of the runner, passed on as they are.")
     args: tuple[str, ...] = Field(description="Test files and folders; those that a state lacks are left out.")
     env: dict[str, str] = Field(default_factory=dict, description="Variables for the tests, besides the fixed ones.")
     rebuild: tuple[str, ...] = Field((), description="Command to run after a patch, as the test user; () for none.")

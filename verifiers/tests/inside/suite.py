@@ -96,8 +96,8 @@ class Suite:
         environment = self.environment(seed, faketime)
         for number in range(RESTARTS + 1):
             self.tree.restore()
-            arguments = [a for a in self.spec["args"] if a.startswith("-") or self._present(a)]
-            if not any(not a.startswith("-") for a in arguments):
+            arguments = [argument for argument in self.spec["args"] if self._present(argument)]
+            if not arguments:
                 break
             segment = self._segment(number, arguments, seed, environment)
             self._blame(segment)
@@ -121,7 +121,7 @@ class Suite:
             "test_seconds": self.spec["test_seconds"],
         }))  # fmt: skip
         os.chmod(settings, 0o644)
-        argv = [self.spec["python"], str(self.private / f"reporter_{self.spec['runner']}.py"), *arguments]
+        argv = [self.spec["python"], str(self.private / f"reporter_{self.spec['runner']}.py"), *self.spec["options"], *arguments]
         if self.spec["runner"] == "pytest":
             argv.append(f"--junitxml={self.out}/junit-{number}.xml")
         segment = Segment()

@@ -85,7 +85,8 @@ class Tree:
             env={"PATH": os.environ["PATH"]},
             capture_output=True,
         )
-        os.chmod(bare, 0o755)
+        (bare / "info").mkdir(exist_ok=True)
+        (bare / "info" / "attributes").write_text("* -text -ident -filter -working-tree-encoding\n")  # bytes are bytes
         listing = self._git("apply", "--numstat", "-z", "-", git_dir=bare, stdin=patch)
         if listing.returncode:
             raise Malformed(f"The patch cannot be read: {tail(listing.stderr, 500)}")
