@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -166,3 +167,15 @@ def test_without_torch_it_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPO, check=False)
     assert "FactoryError: Training needs torch" in done.stderr
     assert "pip install torch==2.13.0" in done.stderr
+
+
+def test_full_disk_is_said_and_mendable(config: SftConfig, settings: Settings) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # a file that may not grow fails a write as a full disk does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(FactoryError, match=r"disk that holds .*checkpoint\.pt is full"):
+            run_sft(config, settings)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert run_sft(config, settings).steps == 8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -128,3 +129,16 @@ def test_the_fence_is_longer_than_any_in_the_patch(patch: str) -> None:
     assert lines[0] == f"{fence}diff"
     assert fence not in "\n".join(lines[1:-1])
     assert "\n".join(lines[1:-1]) == patch.removesuffix("\n")
+
+
+def test_full_disk_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # a file that may not grow fails a write as a full disk does
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+    try:
+        with pytest.raises(FactoryError, match=r"disk that holds .*shard is full"):
+            export(settings, "true", tmp_path / "shard")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [p.name for p in tmp_path.iterdir()] == ["home"]
+    assert not list(settings.outbox.iterdir())
