@@ -131,8 +131,8 @@ class DockerBackend:
         try:
             created = api.create_container(
                 spec.image,
-                entrypoint=["sleep"],
-                command=["infinity"],
+                entrypoint=[""],  # none, whatever the image's own is
+                command=["sleep", "infinity"],
                 name=name,
                 user="root",
                 hostname="sandbox",
@@ -276,7 +276,7 @@ def _tmpfs(entries: tuple[str, ...]) -> dict[str, str] | None:
 
 
 def _terminate_like_exit() -> None:
-    """Make SIGTERM end this process through its exit handlers, unless somebody else has claimed the signal."""
+    """Make SIGTERM end this process through its exit handlers, unless the signal is claimed already."""
 
     def leave(number: int, _frame: Any) -> None:
         sys.exit(128 + number)

@@ -8,7 +8,6 @@ the file system, and neither our variables nor the proxy's address.
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import time
 import uuid
@@ -21,8 +20,8 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from envs.docker import archive, processes
+from envs.docker.commit import commit
 from envs.docker.daemon import Daemon
-from envs.docker.owner import image_labels
 from envs.docker.stream import BoundedOutput, Ended, attached, converse
 from envs.sandbox import ExecResult, Outcome, SandboxError, SandboxSpec
 from warehouse.errors import FactoryError
@@ -142,6 +141,7 @@ class DockerSandbox:
         try:
             ended = self._follow(raw, exec_id, output, stdin, began + timeout, cancelled)
             if ended is not Ended.STREAM:
+                raw._response.close()  # output that nobody reads would hold up the daemon's word of its end
                 self._end_tree(token, exec_id, user)
         finally:
             with self._lock:
@@ -252,6 +252,26 @@ class DockerSandbox:
             with self._lock:
                 self._oom_kills = 0
 
+    async def clean(self, folders: tuple[str, ...], *, timeout: float) -> bool:
+        """End every process and empty `folders`, for reuse by who trusts this sandbox's past.
+
+        False: do not reuse.
+        """
+
+        def alone() -> bool:
+            self._own_command(processes.end_all_command(), user="root")
+            left = processes.ProcessList.of(self._api, self._container)
+            return left is not None and len(left.parent) == 2  # the init and what it keeps up
+
+        try:
+            if not await self._daemon.run("the clean-up of a sandbox", alone):
+                return False
+            how: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, "stdin": None}
+            emptied = await self._exec(processes.empty_command(folders), timeout=timeout, limit=4096, **how)
+        except SandboxError:
+            return False
+        return emptied.ok
+
     async def upload(
         self, files: Mapping[str, bytes | Path], *, user: str = "root", mode: int = 0o644
     ) -> None:
@@ -351,22 +371,7 @@ class DockerSandbox:
         """Save the file system as image `tag` with the configuration of the image it came from; returns its
         id.
         """
-        return await self._daemon.run("a commit", self._commit_blocking, tag)
-
-    def _commit_blocking(self, tag: str) -> str:
-        original = self._api.inspect_image(self._api.inspect_container(self._container)["Image"])["Config"]
-        repository, _, version = tag.partition(":")
-        changes = [
-            f"ENTRYPOINT {json.dumps(original.get('Entrypoint') or [])}",
-            f"CMD {json.dumps(original.get('Cmd') or [])}",
-            "LABEL "
-            + " ".join(f"{key}={json.dumps(value)}" for key, value in image_labels("commit", tag).items()),
-        ]
-        if original.get("User"):
-            changes.append(f"USER {original['User']}")
-        return self._api.commit(
-            self._container, repository, version or "latest", pause=True, changes=changes
-        )["Id"]
+        return await self._daemon.run("a commit", commit, self._api, self._container, tag)
 
     async def stop(self) -> None:
         """Remove the container and all it runs. Idempotent."""

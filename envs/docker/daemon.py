@@ -32,7 +32,8 @@ API_SECONDS = 180  # the daemon's longest silence within one call (a commit of a
 
 NO_DOCKER = (
     "Docker does not answer at {where}: install it (on Debian or Ubuntu `apt-get install docker.io`, "
-    "elsewhere Docker Desktop), start it (`systemctl start docker` or `dockerd`), and see that this user may use it."
+    "elsewhere Docker Desktop), start it (`systemctl start docker` or `dockerd`), and see that "
+    "this user may use it."
 )
 _LOST = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError, EOFError)
 

@@ -20,14 +20,18 @@ INIT = "/sbin/docker-init"
 
 # Shell builtins only: at the limit on processes nothing can be forked. /proc/*/status escapes names; stat
 # does not.
-_END_TREE = r"""
-mark=$1
+_PARENT_OF = r"""
 parent_of() {
     while read -r key value; do
         [ "$key" = PPid: ] && { parent=$value; return 0; }
     done 2>/dev/null < "/proc/$1/status"
     return 1
 }
+"""
+_END_TREE = (
+    _PARENT_OF
+    + r"""
+mark=$1
 marked() {
     while read -r line || [ -n "$line" ]; do
         case $line in *VERIFACTORY_EXEC=$mark*) return 0 ;; esac
@@ -58,6 +62,40 @@ done
 kill -KILL $tree 2>/dev/null
 exit 0
 """
+)
+
+
+# Everything but the container's own two processes (the init, and its first child, which keeps it up) and this
+# shell. The child is looked for among the lowest numbers; if that is wrong the sandbox ends, and is not used
+# again.
+_END_ALL = (
+    _PARENT_OF
+    + r"""
+keeper=
+for dir in /proc/[0-9]*; do
+    pid=${dir#/proc/}
+    parent_of "$pid" && [ "$parent" = 1 ] && { [ -z "$keeper" ] || [ "$pid" -lt "$keeper" ]; } && keeper=$pid
+done
+for round in 1 2 3 4 5; do
+    for dir in /proc/[0-9]*; do
+        pid=${dir#/proc/}
+        [ "$pid" = 1 ] || [ "$pid" = $$ ] || [ "$pid" = "$keeper" ] || kill -KILL "$pid" 2>/dev/null
+    done
+done
+exit 0
+"""
+)
+_EMPTY = r"""
+for folder in "$@"; do find "$folder" -mindepth 1 -xdev -delete || exit 1; done
+"""
+
+
+def end_all_command() -> list[str]:
+    return ["/bin/sh", "-c", _END_ALL, "end-all"]
+
+
+def empty_command(folders: tuple[str, ...]) -> list[str]:
+    return ["/bin/sh", "-c", _EMPTY, "empty", *folders]
 
 
 def end_tree_command(token: str) -> list[str]:

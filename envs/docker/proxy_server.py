@@ -172,7 +172,7 @@ async def open_upstream(
 
 
 class Activity:
-    """When either direction of a connection last moved: a download is not idle because its client is silent."""
+    """When either direction of a connection last moved: a download is not idle for its client's silence."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()

@@ -1,0 +1,48 @@
+"""What tests of every room share: one Docker backend a session, and the base image to start from."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from envs.docker.backend import DockerBackend
+from envs.images import ensure_base
+from envs.sandbox import SandboxSpec
+from warehouse.errors import FactoryError
+from warehouse.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def docker_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home of the session's own; the cache of base images is the user's, as in any run."""
+    return Settings(home=tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def docker(docker_settings: Settings) -> Iterator[DockerBackend]:
+    """A backend on the real daemon; closed at the end of the session with everything it started."""
+    backend = DockerBackend(docker_settings)
+    try:
+        _ = backend.daemon.client
+    except FactoryError as error:
+        pytest.skip(str(error))
+    yield backend
+    asyncio.run(backend.close())
+
+
+@pytest.fixture(scope="session")
+def base_image(docker: DockerBackend, docker_settings: Settings) -> str:
+    """The tag of this machine's Debian 12 base image."""
+    return asyncio.run(ensure_base("bookworm", docker_settings, daemon=docker.daemon))
+
+
+@pytest.fixture
+async def sandbox(docker: DockerBackend, base_image: str, request: pytest.FixtureRequest) -> Any:
+    """A sandbox from the base image; `@pytest.mark.parametrize("sandbox", [{…}], indirect=True)` changes its spec."""
+    spec = SandboxSpec(image=base_image, **getattr(request, "param", {}))
+    started = await docker.start(spec)
+    yield started
+    await started.stop()
