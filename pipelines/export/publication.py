@@ -1,7 +1,6 @@
-"""How an export comes to lie on disk: whole or not at all, with the rights it carries and a manifest of its
-files.
+"""How an export comes to lie on disk: whole or not at all, with its rights and a manifest of its files.
 
-Every layout's folder has `NOTICE` (each work with its licence and authors), `LICENSES/<repository>/` (the
+Every layout's folder has `NOTICE.md` (each work with its licence and authors), `LICENSES/<repository>/` (the
 licence texts that the tasks' sources shipped) and `manifest.json` (query, snapshot, and rows and sha256 of
 each data file). Each data file is also recorded as a `Shard`.
 """
@@ -11,27 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.export.selection import Selected, Selection
+from pipelines.export.shards import by_split
 from warehouse.errors import FactoryError, storage_error
+from warehouse.export.card import table
+from warehouse.export.parquet import ExportReport
 from warehouse.files import renamed_folder
 from warehouse.outbox import Outbox
-from warehouse.query import plain
 from warehouse.records import Shard
 from warehouse.settings import Settings
 
 FORMAT = 1
 """Version of manifest.json."""
-
-
-@dataclass(frozen=True)
-class ExportReport:
-    """How many tasks were exported, and the data files that hold them."""
-
-    rows: int
-    files: tuple[Path, ...]
 
 
 Written = Mapping[str, int]
@@ -59,12 +51,13 @@ def publish(
                 )
                 for name, rows in sorted(written.items())
             ]
-            _manifest(folder, layout, selection, shards, out)
+            splits = {split: len(members) for split, members in by_split(selection.tasks).items()}
+            _manifest(folder, layout, selection, splits, shards, out)
     except OSError as error:
         raise storage_error(error, out) from error
     with Outbox(settings) as outbox:
         outbox.append(shards)
-    return ExportReport(len(selection.tasks), tuple(Path(shard.path) for shard in shards))
+    return ExportReport(len(selection.tasks), splits, tuple(Path(shard.path) for shard in shards))
 
 
 def file_sha256(path: Path) -> str:
@@ -72,13 +65,16 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _manifest(folder: Path, layout: str, selection: Selection, shards: list[Shard], out: Path) -> None:
+def _manifest(
+    folder: Path, layout: str, selection: Selection, splits: Mapping[str, int], shards: list[Shard], out: Path
+) -> None:
     content = {
         "format": FORMAT,
         "layout": layout,
         "query": selection.query,
         "snapshot": selection.snapshot,
         "rows": len(selection.tasks),
+        "splits": splits,
         "files": [
             {
                 "path": Path(shard.path).relative_to(out).as_posix(),
@@ -93,24 +89,24 @@ def _manifest(folder: Path, layout: str, selection: Selection, shards: list[Shar
 
 
 def _rights(settings: Settings, selection: Selection, folder: Path) -> None:
-    """Write NOTICE and LICENSES/."""
+    """Write NOTICE.md and LICENSES/."""
     works: dict[tuple[str, str, str], list[Selected]] = {}
     for selected in selection.tasks:
         task = selected.task
         works.setdefault((task.repo, task.license, task.attribution), []).append(selected)
-    notice = ["The tasks of this export are derived from these works. Each remains under its own license.\n"]
-    for (repo, license_id, authors), members in sorted(works.items(), key=lambda item: item[0]):
-        texts = Path("LICENSES") / _folder_name(repo)
+    rows = []
+    for work, members in sorted(works.items(), key=lambda item: item[0]):
+        texts = Path("LICENSES") / _folder_name(work[0])
         for member in members:
             _license_texts(settings.bundles / member.task.task_id / "LICENSES", folder / texts)
         revisions = ", ".join(sorted({member.candidate.gold_ref for member in members}))
-        notice += [
-            f"Work: {_line(repo)}, {_line(revisions)}",
-            f"License: {license_id}",
-            f"Authors: {_line(authors)}",
-        ]
-        notice += [f"Text: {texts.as_posix()}/\n" if (folder / texts).exists() else ""]
-    (folder / "NOTICE").write_text("\n".join(notice), encoding="utf-8")
+        rows.append((*work, revisions, f"{texts.as_posix()}/" if (folder / texts).exists() else ""))
+    notice = [
+        "The tasks of this export are derived from these works. Each remains under its own licence.",
+        "",
+    ]
+    notice += table(("work", "licence", "authors", "revisions", "texts"), rows)
+    (folder / "NOTICE.md").write_text("\n".join(notice) + "\n", encoding="utf-8")
 
 
 def _license_texts(source: Path, target: Path) -> None:
@@ -129,8 +125,3 @@ def _license_texts(source: Path, target: Path) -> None:
 def _folder_name(repo: str) -> str:
     """A repository as a folder's name."""
     return repo.replace("/", "__").lstrip(".") or "_"
-
-
-def _line(text: str) -> str:
-    """Mined text on one line, without what could drive a terminal."""
-    return " ".join(plain(text).split())

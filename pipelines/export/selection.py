@@ -1,7 +1,8 @@
 """Which tasks an export holds.
 
 A layout that hands tasks to somebody else holds only verified ones: the user's predicate over `task_overview`
-chooses among them, and cannot let in a task whose controls have not passed.
+chooses among them, and cannot let in a task whose controls have not passed. They are split by repository, as
+everywhere (`warehouse.export.split`); a `split` event on a task overrides that.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from warehouse.errors import FactoryError
+from warehouse.export.split import held_out
 from warehouse.query import Reader
 from warehouse.records import Candidate, Record, Source, Task
 from warehouse.settings import Settings
@@ -22,12 +24,12 @@ R = TypeVar("R", bound=Record)
 
 @dataclass(frozen=True)
 class Selected:
-    """A task and where it came from."""
+    """A task, where it came from, and its split."""
 
     task: Task
     candidate: Candidate
     source: Source
-    split: str | None
+    split: str
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def select(settings: Settings, where: str) -> Selection:
     selected = []
     for task in tasks:
         candidate, source = _origin(task, candidates, sources)
-        selected.append(Selected(task, candidate, source, splits[task.task_id]))
+        split = splits[task.task_id] or ("validation" if held_out(task.repo) else "train")
+        selected.append(Selected(task, candidate, source, split))
     return Selection(f"{query} AND status IN {VERIFIED}", snapshot, tuple(selected))
 
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from pipelines.export.publication import ExportReport, Written, publish
 from pipelines.export.selection import Selected, select
-from pipelines.export.shards import write_card, write_parquet
+from pipelines.export.shards import by_split, write_card, write_parquet
+from warehouse.errors import FactoryError
 from warehouse.records import Task
 from warehouse.settings import Settings
 
@@ -71,6 +72,11 @@ def row(selected: Selected) -> dict[str, Any]:
 def export_sft(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified tasks for which `where` holds as a folder of Parquet shards, split by repository."""
     selection = select(settings, where)
+    if "train" not in by_split(selection.tasks):
+        raise FactoryError(
+            f"All {len(selection.tasks)} verified tasks that fit {where!r} come from repositories that are "
+            "held out from training; choose more tasks."
+        )
 
     def write(folder: Path) -> Written:
         files = write_parquet(folder, selection.tasks, row, SCHEMA)

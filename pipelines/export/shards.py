@@ -1,12 +1,7 @@
-"""Rows as Parquet files that `datasets` loads by their folder: one file a split, split by repository.
-
-A repository's split is fixed by its name, so that it is the same in every export and no repository is
-trained on in one and tested on in another; a `split` event on a task overrides it.
-"""
+"""Rows as Parquet files, a split at a time, that `datasets` loads by their folder."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,21 +11,13 @@ import pyarrow.parquet as pq
 
 from pipelines.export.selection import Selected
 
-# Of 256 repositories, how many are held out for testing.
-TEST_SHARE = 26
-
-
-def split_of(repo: str) -> str:
-    """`train` or `test`."""
-    return "test" if hashlib.sha256(repo.encode()).digest()[0] < TEST_SHARE else "train"
-
 
 def by_split(tasks: Sequence[Selected]) -> dict[str, list[Selected]]:
     """Tasks by split; an empty split is absent."""
     splits: dict[str, list[Selected]] = {}
     for selected in tasks:
-        splits.setdefault(selected.split or split_of(selected.task.repo), []).append(selected)
-    return splits
+        splits.setdefault(selected.split, []).append(selected)
+    return dict(sorted(splits.items()))
 
 
 def write_parquet(
@@ -57,7 +44,7 @@ def write_parquet(
 CARD = """---
 license: other
 license_name: mixed
-license_link: NOTICE
+license_link: NOTICE.md
 configs:
 - config_name: default
   data_files:
@@ -72,13 +59,13 @@ configs:
 |---|---|
 {rows}
 
-Licenses of the works the tasks come from: {licenses}. NOTICE names each work, LICENSES/ has the texts.
+Licenses of the works the tasks come from: {licenses}. NOTICE.md names each work, LICENSES/ has the texts.
 """
 
 
 def write_card(folder: Path, title: str, prose: str, tasks: Sequence[Selected]) -> None:
     """README.md; from its header `datasets` and dataset viewers learn the splits."""
-    splits = {split: len(members) for split, members in sorted(by_split(tasks).items())}
+    splits = {split: len(members) for split, members in by_split(tasks).items()}
     card = CARD.format(
         title=title,
         prose=prose,

@@ -21,7 +21,6 @@ from pathlib import Path
 from pipelines.export.bundles import task_tar, verified_bundle
 from pipelines.export.publication import ExportReport, Written, publish
 from pipelines.export.selection import Selected
-from pipelines.export.shards import split_of
 from pipelines.export.swebench import instance_id, row, select_swe
 from warehouse.settings import Settings
 
@@ -97,7 +96,7 @@ def _write_task(folder: Path, selected: Selected, bundle: Path, dataset: str) ->
         "base_commit": columns["base_commit"],
         "environment_setup_commit": columns["environment_setup_commit"],
         "created_at": task.source_date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "split": selected.split or split_of(task.repo),
+        "split": selected.split,
         "datasets": [dataset],
         "image": image_name(columns["instance_id"]),
         "log_parser": "parse_log_pytest",
@@ -132,7 +131,7 @@ def export_swebench_tasks(settings: Settings, where: str, out: Path) -> ExportRe
         for selected in selection.tasks:
             bundle = verified_bundle(settings, selected)
             _write_task(folder / "tasks" / instance_id(selected.task), selected, bundle, dataset)
-            splits.add(selected.split or split_of(selected.task.repo))
+            splits.add(selected.split)
         config = f"datasets: {json.dumps([dataset])}\nsplits: {json.dumps(sorted(splits))}\n"
         (folder / "sweb.yaml").write_text(config, encoding="utf-8")
         return {"sweb.yaml": len(selection.tasks)}

@@ -82,10 +82,9 @@ def test_rights_travel_with_the_tasks(bundled: Settings, tmp_path: Path) -> None
         "gamma/LICENSE": b"text of gamma",
         "owner__beta/LICENSE": b"text of owner/beta",
     }
-    notice = (out / "NOTICE").read_text()
+    notice = (out / "NOTICE.md").read_text()
     for repo in ("alpha", "owner/beta", "gamma"):
-        assert f"Work: {repo}" in notice
-        assert f"Authors: The authors of {repo}" in notice
+        assert f"| The authors of {repo} |" in notice
 
 
 def test_parquet_holds_the_same_bytes(bundled: Settings, tmp_path: Path) -> None:

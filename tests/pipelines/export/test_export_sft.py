@@ -12,11 +12,13 @@ from datasets import load_dataset
 
 from pipelines.export import EXPORTERS
 from pipelines.export.sft import SYSTEM, fenced
-from pipelines.export.shards import split_of
 from training.data import read_corpus
 from warehouse.errors import FactoryError
+from warehouse.export.split import held_out
 from warehouse.loader import load
+from warehouse.outbox import Outbox
 from warehouse.query import Reader
+from warehouse.records import TaskEvent
 from warehouse.settings import Settings
 
 export = EXPORTERS["sft"]
@@ -41,7 +43,7 @@ def test_datasets_reads_every_verified_task(settings: Settings, tmp_path: Path) 
     assert assistant["content"].endswith("+x = 1 + 1\n````\n")
     assert (row["repo"], row["license"], row["attribution"]) == ("alpha", "MIT", "The authors of alpha")
     assert {row["repo"]: row["split"] for row in rows.values()} == {
-        repo: split_of(repo) for repo in ("alpha", "owner/beta", "gamma")
+        repo: "validation" if held_out(repo) else "train" for repo in ("alpha", "owner/beta", "gamma")
     }
 
 
@@ -74,8 +76,8 @@ def test_manifest_shard_records_and_notice(settings: Settings, tmp_path: Path) -
     with Reader(settings) as reader:
         shards = reader.sql("SELECT sha256, path, layout, rows FROM shards").rows
     assert shards == [(manifest["files"][0]["sha256"], str(report.files[0]), "sft", 2)]
-    notice = (out / "NOTICE").read_text()
-    assert "Work: alpha, 1.1, 1.2\nLicense: MIT\nAuthors: The authors of alpha\n" in notice
+    notice = (out / "NOTICE.md").read_text()
+    assert "| alpha | MIT | The authors of alpha | 1.1, 1.2 | LICENSES/alpha/ |" in notice
     assert (out / "LICENSES/alpha/LICENSE").read_text() == "MIT text of alpha"
 
 
@@ -142,3 +144,14 @@ def test_full_disk_leaves_nothing(settings: Settings, tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [p.name for p in tmp_path.iterdir()] == ["home"]
     assert not list(settings.outbox.iterdir())
+
+
+def test_nothing_to_train_on_is_said(settings: Settings, tmp_path: Path) -> None:
+    held = f"{4:020x}"
+    with Outbox(settings) as outbox:
+        outbox.append([TaskEvent(task_id=held, event="split", value="test", run_id="run")])
+    load(settings)
+    with pytest.raises(FactoryError, match="held out from training"):
+        export(settings, "repo = 'gamma'", tmp_path / "shard")
+    report = export(settings, "true", tmp_path / "shard")
+    assert report.splits["test"] == 1

@@ -9,8 +9,8 @@ import pytest
 from datasets import load_dataset
 
 from pipelines.export import EXPORTERS
-from pipelines.export.shards import split_of
 from warehouse.errors import FactoryError
+from warehouse.export.split import held_out
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.query import Reader
@@ -41,7 +41,7 @@ def test_round_trip_through_datasets(settings: Settings, tmp_path: Path) -> None
         assert {str(feature.dtype) for feature in part.features.values()} == {"string"}
         for row in part:
             task = stored[row["instance_id"].rpartition("-")[2]]
-            assert split == split_of(task.repo)
+            assert split == ("validation" if held_out(task.repo) else "train")
             assert row["patch"] == task.gold_patch
             assert row["test_patch"] == task.test_patch
             assert row["problem_statement"] == task.instruction
