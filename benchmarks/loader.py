@@ -104,7 +104,7 @@ def main() -> None:
     for name, value in result.items():
         sys.stdout.write(f"{name:24} {value:,.1f}\n" if isinstance(value, float) else f"{name:24} {value}\n")
     sys.stdout.write(
-        f"bounds: loader ≥ {BOUND_ROWS_PER_SECOND:,} rows/s and the whole way ≥ {BOUND_RATIO} times row by row\n"
+        f"bounds: loader ≥ {BOUND_ROWS_PER_SECOND:,} rows/s, the whole way ≥ {BOUND_RATIO} times row by row\n"
     )
 
 

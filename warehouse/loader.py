@@ -204,7 +204,8 @@ def _transaction(con: duckdb.DuckDBPyConnection, units: list[Path]) -> int:
 def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str) -> int:
     """Merge rows into the record's table; of one key, the earlier `at`, then the smaller digest stays."""
     table, key = record.table, ", ".join(record.key)
-    names = ", ".join(f'"{column.name}"' for column in columns(record))
+    names = [f'"{column.name}"' for column in columns(record)]
+    others = [name for name in names if name.strip('"') not in record.key]
     rows, keys, known = _count(con, record, incoming)
     one_each = merge = ""
     if keys < rows:
@@ -212,11 +213,11 @@ def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str)
     if known:  # asked for only where it is needed: it costs as much again as the insert
         merge = (
             f"ON CONFLICT ({key}) DO UPDATE SET "
-            + ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in columns(record) if c.name not in record.key)
+            + ", ".join(f"{name} = excluded.{name}" for name in others)
             + f' WHERE excluded."at" < {table}."at" OR (excluded."at" = {table}."at" '
             f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
         )
-    con.execute(f"INSERT INTO {table} BY NAME SELECT {names} FROM {incoming} {one_each} {merge}")
+    con.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM {incoming} {one_each} {merge}")
     return rows
 
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -39,8 +40,8 @@ class Result:
 class Reader:
     """SQL over the snapshot as it is now. Raises FactoryError if there is none."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._con = open_snapshot(settings.snapshot)
+    def __init__(self, where: Settings | Path) -> None:
+        self._con = open_snapshot(where if isinstance(where, Path) else where.snapshot)
 
     def sql(self, query: str, params: Params | None = None) -> Result:
         """Run one reading statement, with `$name` or `?` parameters. Raises FactoryError for anything

@@ -1,0 +1,1 @@
+"""Exports that need nothing but the warehouse. Layouts made from bundles are `pipelines.export`."""
