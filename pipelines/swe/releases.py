@@ -199,7 +199,8 @@ def _mined(
     license, facts = licenses.License("", "not read", ""), Facts()
     outcome: Change | Refused
     try:
-        base, gold = (_tree(client, release, store, trees, settings) for release in (pair.base, pair.gold))
+        gold = _tree(client, pair.gold, store, trees, settings)  # its own faults before its predecessor's
+        base = _tree(client, pair.base, store, trees, settings)
         facts = _facts(store, base, gold, is_test)
         if reason := disqualified(facts):
             raise Refused(reason)
