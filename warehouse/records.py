@@ -1,11 +1,12 @@
 """The records: what the factory knows, as frozen rows with natural keys.
 
-A record never changes. What changes about a task (status, split, difficulty) is an append-only `TaskEvent`, and views
-derive the present from it. That is what lets outbox files be loaded twice, or in any order, with one result: two rows
-of one key are the same fact, and where a crashed run wrote it twice the earlier `at` wins.
+A record never changes. What changes about a task (status, split, difficulty) is an append-only `TaskEvent`,
+and views derive the present from it. That is what lets outbox files be loaded twice, or in any order, with
+one result: two rows of one key are the same fact, and where a crashed run wrote it twice the earlier `at`
+wins.
 
-Column types follow from the annotations (see `warehouse.schema`): str → VARCHAR, int → BIGINT, float → DOUBLE,
-datetime → TIMESTAMPTZ, tuple[str, ...] → VARCHAR[], `Json` → JSON text.
+Column types follow from the annotations (see `warehouse.schema`): str → VARCHAR, int → BIGINT, float →
+DOUBLE, datetime → TIMESTAMPTZ, tuple[str, ...] → VARCHAR[], `Json` → JSON text.
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class Candidate(Record):
 
 
 class Environment(Record):
-    """A recipe and what it resolved to. The id is of recipe and manifest; a rebuilt image has another digest, not another id."""
+    """A recipe and what it resolved to. The id is of recipe and manifest; a rebuilt image has another digest,
+    not another id.
+    """
 
     table: ClassVar[str] = "environments"
     key: ClassVar[tuple[str, ...]] = ("environment_id",)
@@ -198,8 +201,9 @@ class Validation(Record):
 class Flake(Record):
     """How often the tests that decide a task's reward wavered over repeated runs.
 
-    `upper` is the Wilson 95 % upper bound of the chance that one run of the worst test disagrees with its role,
-    from `runs` runs of which `wavered` disagreed. Later control runs add rows; the `flaky` view pools them.
+    `upper` is the Wilson 95 % upper bound of the chance that one run of the worst test disagrees with its
+    role, from `runs` runs of which `wavered` disagreed. Later control runs add rows; the `flaky` view pools
+    them.
     """
 
     table: ClassVar[str] = "flakes"
@@ -227,7 +231,9 @@ class Artifact(Record):
 
 
 class Event(Record):
-    """One attempt at one stage of one item: the ledger. A resumed run has the same run_id and skips what it decided."""
+    """One attempt at one stage of one item: the ledger. A resumed run has the same run_id and skips what it
+    decided.
+    """
 
     table: ClassVar[str] = "events"
     key: ClassVar[tuple[str, ...]] = ("run_id", "stage", "item", "attempt")
@@ -281,5 +287,6 @@ class TrainingRun(Record):
 
 
 RECORDS: tuple[type[Record], ...] = (
-    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Artifact, Event, Shard, TrainingRun,
+    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Artifact, Event, Shard,
+    TrainingRun,
 )  # fmt: skip

@@ -1,7 +1,8 @@
-"""The one place settings come from: `verifactory.toml` in the working directory, then `VERIFACTORY_*` variables.
+"""The one place settings come from: `verifactory.toml` in the working directory, then `VERIFACTORY_*`
+variables.
 
-Every path a run writes to lies under `home`; everything that can be made again (base images, package caches) lies
-under `cache`, so that a machine is set up once however many homes it has.
+Every path a run writes to lies under `home`; everything that can be made again (base images, package caches)
+lies under `cache`, so that a machine is set up once however many homes it has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-# SPDX identifiers under which a source may become a published task (the list is a setting; unknown is rejected).
+# SPDX identifiers under which a source may become a published task (the list is a setting; unknown is
+# rejected).
 PERMISSIVE = (
     "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "NCSA",
     "PostgreSQL", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1",
@@ -70,8 +72,8 @@ class Settings(BaseSettings):
     )
     private_registries: bool = Field(
         True,
-        description="Let builds reach a package registry that the clients' configuration names at a private address "
-        "(a company mirror). Loopback and link-local addresses stay out of reach.",
+        description="Let builds reach a package registry that the clients' configuration names at a private "
+        "address (a company mirror). Loopback and link-local addresses stay out of reach.",
     )
 
     @classmethod
