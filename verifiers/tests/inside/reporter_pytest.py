@@ -12,7 +12,7 @@ import importlib.util
 import sys
 
 import pytest
-from reporter_channel import MESSAGE_CHARS, Alarm, Channel, pose_as, settings, shuffled
+from reporter_channel import MESSAGE_CHARS, Alarm, Channel, mend_sleep, pose_as, settings, shuffled
 
 OPTIONS = ("--continue-on-collection-errors", "--maxfail=0", "--color=no", "-o", "junit_family=xunit1")
 
@@ -163,6 +163,7 @@ def main():
             arguments.extend(options)
     arguments.extend("--ignore=" + path for path in config["ignore"])
     pose_as("pytest")
+    mend_sleep()
     channel = Channel(config["fd"])
     channel.send("hello", runner="pytest %s" % pytest.__version__, python=sys.version.split()[0])
     status = int(pytest.main(arguments, plugins=[Reporter(channel, config)]))

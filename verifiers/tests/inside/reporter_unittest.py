@@ -11,7 +11,7 @@ import sys
 import traceback
 import unittest
 
-from reporter_channel import MESSAGE_CHARS, Alarm, Channel, pose_as, settings, shuffled
+from reporter_channel import MESSAGE_CHARS, Alarm, Channel, mend_sleep, pose_as, settings, shuffled
 
 FIXTURE = re.compile(r"^(setUpClass|setUpModule|tearDownClass|tearDownModule) \((.+)\)$")
 SEVERITY = ("failed", "error", "xfailed", "skipped", "passed")
@@ -197,6 +197,7 @@ def main():
     config = settings()
     arguments = sys.argv[1:]
     pose_as("unittest")
+    mend_sleep()
     channel = Channel(config["fd"])
     channel.send("hello", runner="unittest", python=sys.version.split()[0])
     ignored = {os.path.abspath(path) for path in config["ignore"]}

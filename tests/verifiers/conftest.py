@@ -1,0 +1,94 @@
+"""An environment image by the contract of docs/design.md, on the real toolchain, with the projects of these tests."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import shutil
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import verifier_projects as projects
+
+from envs.builder import toolchain_image
+from envs.docker.backend import DockerBackend
+from envs.languages import toolchain
+from envs.languages.python.recipe import PythonRecipe
+from envs.sandbox import BuiltImage, Limits, Network
+from warehouse.records import content_id
+from warehouse.settings import Settings
+
+FILES = {
+    "calc.py": projects.CALC,
+    "tests/test_double.py": projects.CALC_TESTS,
+    "unit/test_kinds.py": projects.UNITTEST_ZOO,
+    "setup.cfg": "[tool:pytest]\naddopts = -q\n",
+    **projects.ZOO_FILES,
+}
+
+DOCKERFILE = """\
+ARG BASE
+FROM $BASE
+RUN python3 -m venv --without-pip /opt/venv && uv pip install --no-cache --python=/opt/venv/bin/python pytest
+ADD app.tar /app/
+RUN cd /app && git init -q && git add -A -f && \\
+    git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
+    echo /app > "$(ls -d /opt/venv/lib/python*/site-packages)/app.pth"
+"""
+
+
+def app_tar() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in sorted(FILES.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+async def _build() -> BuiltImage:
+    settings = Settings()
+    backend = DockerBackend(settings)
+    recipe = PythonRecipe(
+        name="calc", version="1", python="3.11", suite="bookworm", index_date=datetime(2026, 1, 1, tzinfo=UTC), requires=()
+    )  # fmt: skip
+    try:
+        base = await toolchain_image(toolchain("python"), recipe, backend, settings)
+        context = Path(tempfile.mkdtemp())
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        (context / "app.tar").write_bytes(app_tar())
+        tag = f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, FILES)}"
+        try:
+            return await backend.build(
+                context, tag=tag, build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600
+            )
+        finally:
+            shutil.rmtree(context)
+    finally:
+        await backend.close()
+
+
+@pytest.fixture(scope="session")
+def image() -> BuiltImage:
+    """Built once for all workers; the second finds every layer."""
+    with Path(tempfile.gettempdir(), "verifactory-verifier-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(_build())
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[DockerBackend]:
+    made = DockerBackend(Settings(home=tmp_path / "home"))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def limits() -> Limits:
+    return Limits(memory_mb=512, cpus=1.0, pids=128)
