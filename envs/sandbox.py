@@ -187,6 +187,10 @@ class SandboxBackend(Protocol):
 
     async def has_image(self, tag: str) -> bool: ...
 
+    async def digest(self, tag: str) -> str:
+        """The id of the image called `tag`; '' when it is not on this machine."""
+        ...
+
     async def close(self) -> None:
         """Stop every sandbox and network this backend started."""
         ...

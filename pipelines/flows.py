@@ -22,7 +22,8 @@ from prefect.artifacts import acreate_table_artifact  # noqa: E402
 from prefect.cache_policies import NO_CACHE  # noqa: E402
 from prefect.utilities.annotations import quote  # noqa: E402
 
-from envs.docker import DockerBackend, reclaim  # noqa: E402
+from envs.docker.backend import DockerBackend  # noqa: E402
+from envs.docker.cleanup import enforce_disk_budget, reclaim  # noqa: E402
 from pipelines.factory import Progress, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from warehouse.loader import load  # noqa: E402
@@ -70,7 +71,9 @@ async def shard_flow(
         context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=workdir)
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
-            await batch_task(quote(chosen), quote(batch), quote(context), source, quote(tally), quote(progress))
+            await batch_task(
+                quote(chosen), quote(batch), quote(context), source, quote(tally), quote(progress)
+            )
             await asyncio.to_thread(load, settings)
     await acreate_table_artifact(
         key="funnel", table=tally_rows(tally), description=f"Funnel of {family_name} {source} ({run})"
@@ -115,6 +118,8 @@ def load_warehouse() -> int:
 
 
 @flow(name="reclaim", persist_result=False)
-def reclaim_sandboxes() -> int:
-    """Remove containers and networks that a dead verifactory process left; returns how many."""
-    return len(reclaim(Settings()))
+async def reclaim_sandboxes() -> int:
+    """Remove containers and networks that a dead verifactory process left, and images over the disk budget."""
+    removed = await reclaim()
+    images = await enforce_disk_budget(Settings())
+    return len(removed.containers) + len(removed.networks) + len(images)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from envs.docker import DockerBackend
+from envs.docker.backend import DockerBackend
 from envs.sandbox import SandboxBackend
 from pipelines.family import Control, family
 from verifiers.verdict import VerdictKind, Verifier

@@ -239,14 +239,17 @@ class DockerBackend:
         return built
 
     async def has_image(self, tag: str) -> bool:
+        return bool(await self.digest(tag))
+
+    async def digest(self, tag: str) -> str:
+        """The id of the image called `tag`; '' when it is not on this machine."""
         await self._prepare()
 
-        def look() -> bool:
+        def look() -> str:
             try:
-                self.daemon.client.api.inspect_image(tag)
+                return str(self.daemon.client.api.inspect_image(tag)["Id"])
             except ImageNotFound:
-                return False
-            return True
+                return ""
 
         return await self.daemon.run("a look for an image", look)
 

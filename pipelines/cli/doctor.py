@@ -37,7 +37,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of objec
         show_json([asdict(finding) for finding in findings])
     else:
         rows = [
-            (f.part, "yes" if f.present else "NO" if f.needed else "no", f.detail, "" if f.present else f.remedy)
+            (
+                f.part,
+                "yes" if f.present else "NO" if f.needed else "no",
+                f.detail,
+                "" if f.present else f.remedy,
+            )
             for f in findings
         ]
         show_table(("part", "present", "what", "how to get it"), rows)
@@ -54,10 +59,11 @@ def python() -> Finding:
 
 
 def docker() -> Finding:
-    from envs.docker import daemon_version
+    from envs.docker.daemon import Daemon
 
     try:
-        return Finding("docker", True, True, daemon_version())
+        version = Daemon().client.version()
+        return Finding("docker", True, True, f"{version['Version']} ({version['Os']}/{version['Arch']})")
     except FactoryError as error:
         return Finding("docker", False, True, str(error), "make docker")
 
@@ -71,24 +77,32 @@ def debootstrap() -> Finding:
 
 
 def package_index() -> Finding:
-    from envs.registries import reachable
+    import requests
 
+    from envs.registries import index_url, without_credentials
+
+    where = without_credentials(index_url())
     try:
-        return Finding("package index", True, True, reachable())
-    except FactoryError as error:
-        return Finding("package index", False, True, str(error), "set PIP_INDEX_URL or UV_DEFAULT_INDEX")
+        requests.head(index_url(), timeout=20).raise_for_status()
+    except requests.RequestException as error:
+        return Finding("package index", False, True, f"{where}: {error}", "set PIP_INDEX_URL or UV_DEFAULT_INDEX")
+    return Finding("package index", True, True, where)
 
 
 def disk() -> Finding:
     settings = Settings()
     place = next(p for p in (settings.home.resolve(), *settings.home.resolve().parents) if p.exists())
     free = shutil.disk_usage(place).free / 1e9
-    return Finding("disk", free > 5, True, f"{free:.0f} GB free at {place}", "5 GB are the least to work with")
+    return Finding(
+        "disk", free > 5, True, f"{free:.0f} GB free at {place}", "5 GB are the least to work with"
+    )
 
 
 def torch() -> Finding:
     present = importlib.util.find_spec("torch") is not None
-    return Finding("torch", present, False, "training stages" if not present else "", "pip install torch==2.13.0")
+    return Finding(
+        "torch", present, False, "training stages" if not present else "", "pip install torch==2.13.0"
+    )
 
 
 def gpu() -> Finding:

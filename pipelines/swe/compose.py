@@ -6,18 +6,19 @@ A change that no test tells from its base ends here, before the dear part: repea
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from envs.reports import TestReport
 from envs.sandbox import Limits
 from pipelines.family import Context, Done, Rejected
+from pipelines.swe import interface, statement
 from pipelines.swe.build import Built
 from pipelines.swe.change import Refused
-from pipelines.swe.interface import Interface, interface
-from pipelines.swe.statement import Statement, instruction, statement
+from pipelines.swe.statement import Statement
 from pipelines.swe.suite import test_spec, write_suite
-from pipelines.swe.trees import ObjectStore
+from pipelines.swe.trees import Entry, ObjectStore
 from verifiers.tests.classify import Classification, classify
 from verifiers.tests.grader import ObserveError, observe
 from verifiers.tests.spec import TestSpec
@@ -33,7 +34,6 @@ class Draft:
     task_id: str
     instruction: str
     statement: Statement
-    interface: Interface
     spec: TestSpec
     tests: Path
     classification: Classification
@@ -50,35 +50,37 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
     """Run base, before and after once each; classify; write the statement."""
     change, parts, environment = built.change, built.split, built.environment
     store = ObjectStore.open(change.store)
+    base, gold = store.tree(change.base_tree), store.tree(change.gold_tree)
+    is_test = built.toolchain.is_test
     try:
-        described = statement(change, parts, built.toolchain.is_test)
+        described = await asyncio.to_thread(statement.draft, change, base, gold, parts.gold_patch)
     except Refused as refused:
         return Rejected(refused.reason, refused.detail)
-    names = interface(store, parts, built.toolchain.is_test)
-    text = instruction(change, described, names)
+    names = await asyncio.to_thread(interface.needed, base, gold, built.touched, parts.hidden, is_test)
+    text = statement.instruction(change, described, interface.section(names))
     spec = test_spec(
         parts, environment,
-        base_paths=built.base_paths, touched=built.touched, is_test=built.toolchain.is_test, settings=context.settings,
+        base_paths=built.base_paths, touched=built.touched, is_test=is_test, settings=context.settings,
     )  # fmt: skip
     task_id = content_id("swe", text, spec.model_dump(mode="json"), _digest(parts.hidden), environment.environment_id)
     tests = await asyncio.to_thread(write_suite, context.workdir / "tests" / task_id, spec, parts)
 
     try:
-        base, before, after = await three_states(built, tests, context)
+        in_base, before, after = await three_states(built, tests, context)
     except ObserveError as error:
         return Rejected(error.reason, error.detail)
-    for state, report in (("base", base), ("before", before), ("after", after)):
+    for state, report in (("base", in_base), ("before", before), ("after", after)):
         if report.disagreements:
             return Rejected("report_contradicts_itself", f"{state}: {report.disagreements[0]}")
     if not after.results:
         return Rejected("no_tests_run", f"the suite ended with '{after.outcome}': {after.log[-300:]}")
-    classification = classify(base, before, after)
+    classification = classify(in_base, before, after)
     if classification.reason:
         return Rejected(classification.reason, f"{len(after.results)} tests ran, none tells the change from its base")
-    if classification.kind == "feature" and not names.named_in(text):
-        return Rejected("interface_not_named", f"tests use names the statement lacks: {', '.join(names.names[:5])}")
+    if classification.kind == "feature" and not interface.names_interface(text, names):
+        return Rejected("interface_not_named", f"tests use names the statement lacks: {', '.join(n.name for n in names[:5])}")
     return Done(
-        Draft(built, task_id, text, described, names, spec, tests, classification, base, before, after)
+        Draft(built, task_id, text, described, spec, tests, classification, in_base, before, after)
     )
 
 
@@ -96,5 +98,5 @@ async def three_states(
     return base, before, after
 
 
-def _digest(hidden: object) -> str:
-    return content_id(sorted((path, mode, data.hex()) for path, (mode, data) in dict(hidden).items()))  # type: ignore[call-overload]
+def _digest(hidden: Mapping[str, Entry]) -> str:
+    return content_id(sorted((path, entry.mode, entry.data.hex()) for path, entry in hidden.items()))

@@ -13,13 +13,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from envs.builder import environment_image
 from envs.languages import toolchain
 from envs.sandbox import BuiltImage, SandboxBackend
 from pipelines.family import Context, Control, Done, Mined, Rejected
 from pipelines.swe import git, releases
 from pipelines.swe.build import Built, build
 from pipelines.swe.compose import Draft, compose, limits
+from pipelines.swe.image import bundle_image
 from pipelines.swe.validate import controls, validate
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
@@ -120,9 +120,7 @@ class SweVerifier:
 
     async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict:
         async def image_for(loaded: Bundle) -> BuiltImage:
-            return await environment_image(
-                loaded.environment_id, loaded.environment, loaded.suite, backend=sandboxes, settings=self.settings
-            )
+            return await bundle_image(loaded, sandboxes, self.settings)
 
         verifier = TestsVerifier(image_for, limits=limits(self.settings), runtime=self.settings.runtime)
         return await verifier.grade(bundle, submission, sandboxes)

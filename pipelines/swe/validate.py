@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.family import Context, Control, Done, Rejected
+from pipelines.swe import licenses
 from pipelines.swe.compose import Draft, limits
 from pipelines.swe.suite import hidden_files
+from pipelines.swe.trees import ObjectStore
 from pipelines.verify import control_outcome
 from verifiers.tests.bundle import BundleDigest, load, render
 from verifiers.tests.grader import ObserveError, observe
@@ -208,3 +210,10 @@ def _rejected(task: Task, reason: str, detail: str, evidence: list[Record], cont
 def _text(patch: bytes) -> str:
     """A patch to read and query; the bundle holds its bytes, which may be of any encoding."""
     return patch.decode("utf-8", "replace")
+
+
+def license_files(draft: Draft) -> dict[str, bytes]:
+    """Licence and notice texts of the gold tree, for the bundle."""
+    change = draft.built.change
+    tree = ObjectStore.open(change.store).tree(change.gold_tree)
+    return {path.replace("/", "__"): data for path, data in licenses.identify(tree).files.items()}

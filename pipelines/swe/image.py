@@ -1,0 +1,29 @@
+"""The environment image of a bundle: found by its tag, or built again from the bundle's own `environment/` folder."""
+
+from __future__ import annotations
+
+import tomllib
+
+from envs.images import ensure_base
+from envs.sandbox import BuildError, BuiltImage, Network, SandboxBackend, SandboxError
+from verifiers.tests.bundle import Bundle
+from warehouse.settings import Settings
+
+
+async def bundle_image(bundle: Bundle, backend: SandboxBackend, settings: Settings) -> BuiltImage:
+    """Raises SandboxError when the image is gone and cannot be built again: nobody's submission is to blame."""
+    metadata = tomllib.loads((bundle.path / "task.toml").read_text(encoding="utf-8"))["metadata"]
+    tag = f"verifactory/env:{metadata['environment_id']}"
+    if digest := await backend.digest(tag):
+        return BuiltImage(tag=tag, digest=digest, size_bytes=0, seconds=0.0, log="")
+    base = await ensure_base(metadata["suite"], settings)
+    try:
+        return await backend.build(
+            bundle.environment,
+            tag=tag,
+            build_args={"BASE": base},
+            network=Network.ALLOWLIST,
+            timeout=settings.build_seconds,
+        )
+    except BuildError as error:
+        raise SandboxError(f"The image of task {bundle.task_id} cannot be built again: {error}") from error
