@@ -21,6 +21,7 @@ from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
 GOLD = diff("calc.py", projects.CALC, projects.FIXED)
+MORE = "more/test_more.py::test_more"
 ADD = ("tests/test_add.py::test_add[one two]", "tests/test_add.py::test_add[three::four]", "tests/test_add.py::test_add_zero")
 DOUBLE = ("tests/test_double.py::test_double", "tests/test_double.py::test_double_zero")
 
@@ -64,7 +65,7 @@ def bundle(tmp_path: Path) -> Path:
     (environment / "app.tar").write_bytes(app_tar())
     (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
     spec = TestSpec(
-        schema=1, runner="pytest", args=("tests",), fail_to_pass=ADD[:2], new=ADD[2:], pass_to_pass=DOUBLE,
+        schema=1, runner="pytest", args=("tests", "more"), fail_to_pass=ADD[:2], new=(*ADD[2:], MORE), pass_to_pass=DOUBLE,
         protected=("setup.cfg", "tests/"), test_seconds=5, suite_seconds=60,
     )  # fmt: skip
     render(
@@ -93,7 +94,7 @@ async def test_full_score_and_the_same_again(verifier: TestsVerifier, bundle: Pa
     again = await verifier.grade(bundle, Submission(patch=GOLD), backend)
     assert (first.kind, first.reward, first.reason) == (VerdictKind.SCORED, 1.0, "")
     assert names(first, passed=True) == {
-        *(f"fail_to_pass: {i}" for i in ADD[:2]), f"new: {ADD[2]}", "pass_to_pass", "run",
+        *(f"fail_to_pass: {i}" for i in ADD[:2]), f"new: {ADD[2]}", f"new: {MORE}", "pass_to_pass", "run",
     }  # fmt: skip
     assert first.image_digest.startswith("sha256:")
     assert (again.kind, again.reward, again.checks) == (first.kind, first.reward, first.checks)
@@ -104,7 +105,7 @@ async def test_zero(verifier: TestsVerifier, bundle: Path, backend: DockerBacken
     verdict = await verifier.grade(bundle, Submission(), backend)
     assert (verdict.kind, verdict.reward) == (VerdictKind.SCORED, 0.0)
     assert names(verdict, passed=True) == {"pass_to_pass", "run"}
-    assert all("failed: assert" in check.evidence for check in verdict.checks if not check.passed)
+    assert all("failed: " in check.evidence for check in verdict.checks if not check.passed)
 
 
 @pytest.mark.docker
@@ -147,12 +148,14 @@ EASY = "def test_add():\n    pass\n"
         (diff("calc.py", projects.CALC, "import sys\n\nsys.exit(0)\n"), 0.0, ""),
         (diff("calc.py", projects.CALC, projects.FIXED + "\nimport atexit, os\natexit.register(os._exit, 3)\n"), 0.0, "exit"),
         (diff("calc.py", projects.CALC, ""), 0.0, ""),
-        (GOLD + LINK % (b"data", b"data", b"data", b"/tests/hidden"), 1.0, ""),
+        (GOLD + LINK % (b"data", b"data", b"data", b"/tests/hidden"), 0.0, "no_tests"),
+        (GOLD + LINK % (b"more", b"more", b"more", b"/etc"), 1.0, ""),
     ],
     ids=[
         "edits a test", "overwrites a hidden test", "only overwrites a hidden test", "adds conftest", "adds pytest.ini",
         "adds sitecustomize", "edits setup.cfg", "shadows the reporter", "shadows pytest", "breaks another test",
         "exits at import", "leaves at import", "exits at the end", "deletes the code", "links to the hidden tests",
+        "links a hidden test's folder",
     ],
 )  # fmt: skip
 async def test_scored(

@@ -49,7 +49,10 @@ def test_add(a, b):
 def test_add_zero():
     assert add(0, 1) == 1
 """
-HIDDEN = {"tests/test_add.py": ("100644", HIDDEN_TESTS.encode())}
+HIDDEN = {
+    "tests/test_add.py": ("100644", HIDDEN_TESTS.encode()),
+    "more/test_more.py": ("100755", b"from calc import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n"),
+}
 
 ZOO = '''\
 import ctypes

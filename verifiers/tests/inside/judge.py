@@ -38,7 +38,8 @@ def judge(spec: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     })  # fmt: skip
     forged = [text for text in report["disagreements"] if not text.startswith("exit:")]
     whole = report["outcome"] == "finished" and not report["disagreements"]
-    evidence = "; ".join([report["outcome"], *report["disagreements"]])[:2000]
+    told = [] if report["results"] else [report["log"][-1000:]]
+    evidence = "; ".join([report["outcome"], *report["disagreements"], *told])[:2000]
     checks.append({"name": "run", "passed": whole, "score": float(whole), "evidence": evidence})
     if forged:
         kind, reason = "tampered", forged[0]
