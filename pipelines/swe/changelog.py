@@ -12,7 +12,7 @@ import re
 
 from pipelines.swe.trees import Tree, decode
 
-_NAME = r"(change[-_ ]?s?[-_ ]?(log)?|changelogs?|history|news|release[-_ ]?notes?|whats?[-_ ]?new)"
+_NAME = r"(change[-_ ]?s?[-_ ]?(log)?|changelogs?|history|news|release[-_ ]?notes?|versions|whats?[-_ ]?new)"
 # in order of trust
 CHANGELOGS: tuple[re.Pattern[str], ...] = (
     re.compile(rf"^{_NAME}([-_.][^/]*)?(\.(rst|md|txt|adoc))?$", re.I),
@@ -42,7 +42,7 @@ _MAX_DIFF_LINES = 3_000
 def added(base: Tree, gold: Tree, version: str = "") -> str:
     """Changelog text that came with the change (or is headed by `version`); '' when there is none."""
     for pattern in CHANGELOGS:
-        parts = [text for path in _matching(gold, pattern) if (text := _added_to(base, gold, path))]
+        parts = [text for path in _matching(gold, pattern) if (text := _added_to(base, gold, path, version))]
         if parts:
             return "\n\n".join(parts)
     for path in _matching(gold, CHANGELOGS[0]) if version else ():
@@ -98,11 +98,14 @@ def _lines(tree: Tree, path: str) -> list[str]:
     return decode(tree[path]).split("\n")
 
 
-def _added_to(base: Tree, gold: Tree, path: str) -> str:
-    if path in base and base.blob(path).oid == gold.blob(path).oid:
+def _added_to(base: Tree, gold: Tree, path: str, version: str) -> str:
+    """What one file gained; of a wholly new one, the section of `version` if it has one."""
+    after = _lines(gold, path)
+    if path not in base or base.is_link(path):
+        return (section(after, version) if version else "") or "\n".join(after).strip()
+    if base.blob(path).oid == gold.blob(path).oid:
         return ""
-    before = _lines(base, path) if path in base and not base.is_link(path) else []
-    return "\n".join(_new_lines(before, _lines(gold, path))).strip()
+    return "\n".join(_new_lines(_lines(base, path), after)).strip()
 
 
 def _new_lines(before: list[str], after: list[str]) -> list[str]:

@@ -1,5 +1,4 @@
-"""Upstream's text as plain Markdown for people: reStructuredText and HTML reduced, tracker numbers taken
-out.
+"""Upstream's text as plain Markdown for people; HTML, reStructuredText and tracker numbers are reduced or go.
 
 What was mined may be hostile, so terminal escapes, control characters, invisible and direction-changing
 characters and HTML never get through. Code, in spans and blocks, is left as it is otherwise.
@@ -51,7 +50,7 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(r"\[([^\]\n]+)\](?:\((?!#)[^)\n]*\)|\[[^\]\n]*\])"), r"\1"),
     (re.compile(r"^\[[^\]]+\]:\s*\S+[^\n]*$", re.M), ""),
     # trackers and people
-    (re.compile(r"^\W*full changelog\W.*$", re.M | re.I), ""),
+    (re.compile(r"^[^\w\n]*full changelog\W.*$", re.M | re.I), ""),
     (re.compile(r"\b(many )?thanks?( you)?,?( to)? @[^.!\n]*[.!]?", re.I), ""),
     (re.compile(_TRACKER_URL), ""),
     (re.compile(r"\bby @[\w-]+(\[bot\])?( in)?", re.I), ""),
@@ -67,6 +66,7 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(r"[ \t]+$", re.M), ""),
 )  # fmt: skip
 
+_MAX_TEXT, _MAX_LINE = 40_000, 1_500
 _ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)?")
 _CODE = re.compile(
     r"(^[ \t]*```.*?^[ \t]*```[^\n]*$|(?<![`:\w])`(?![_\s`])[^`\n]*(?<!\s)`(?![`_]))", re.M | re.S
@@ -81,12 +81,18 @@ def clean(text: str) -> str:
         code.append(match[0])
         return f"\0{len(code) - 1}\0"
 
-    prose = _CODE.sub(put_aside, visible(text.replace("\r\n", "\n")))
+    prose = _CODE.sub(put_aside, visible(_bounded(text)))
     for pattern, replacement in RULES:
         prose = pattern.sub(replacement, prose)
     prose = re.sub(r"&(lt|gt|amp|quot|nbsp|#39);", lambda m: html.unescape(m[0]).replace("\xa0", " "), prose)
     whole = re.sub(r"\0(\d+)\0", lambda m: code[int(m[1])], prose)
     return re.sub(r"\n{3,}", "\n\n", _without_empty_bullets(whole)).strip()
+
+
+def _bounded(text: str) -> str:
+    """Lines, runs of blanks and the whole cut to sizes at which no rule's backtracking matters."""
+    lines = (re.sub(r" {41,}", " " * 40, line[:_MAX_LINE]).rstrip() for line in text[:_MAX_TEXT].splitlines())
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines))
 
 
 def visible(text: str) -> str:
