@@ -41,7 +41,7 @@ def base_image(docker: DockerBackend, docker_settings: Settings) -> str:
 
 @pytest.fixture
 async def sandbox(docker: DockerBackend, base_image: str, request: pytest.FixtureRequest) -> Any:
-    """A sandbox from the base image; `@pytest.mark.parametrize("sandbox", [{…}], indirect=True)` changes its spec."""
+    """A sandbox from the base image; `parametrize("sandbox", [{…}], indirect=True)` changes its spec."""
     spec = SandboxSpec(image=base_image, **getattr(request, "param", {}))
     started = await docker.start(spec)
     yield started

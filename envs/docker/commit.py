@@ -11,7 +11,7 @@ from envs.docker.owner import image_labels
 
 
 def commit(api: APIClient, container: str, tag: str) -> str:
-    """Save `container` as image `tag`; returns its id. The container was started with our command and user."""
+    """Save `container` as image `tag`; returns its id. It runs our command as our user."""
     original = api.inspect_image(api.inspect_container(container)["Image"])["Config"]
     repository, _, version = tag.rpartition(":") if ":" in tag.rpartition("/")[2] else (tag, "", "latest")
     changes = list(_restored(original, tag))

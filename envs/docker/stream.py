@@ -20,7 +20,7 @@ from typing import Any
 
 CHUNK = 1 << 16
 LOOK_SECONDS = 0.25  # between looks at the cancel flag
-ASK_SECONDS = (0.25, 2.0)  # between questions to the daemon whether the command has ended: at first, at last
+ASK_SECONDS = (0.25, 1.0)  # between questions to the daemon whether the command has ended: at first, at last
 _HEADER = 8
 _WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
