@@ -49,10 +49,16 @@ def batch_of(writer: int, number: int) -> list[Task]:
     ]
 
 
+def progress_of(home: Path, writer: int) -> int:
+    """How many batches a writer knows to be flushed."""
+    progress = home / f"progress-{writer}"
+    return int(progress.read_text()) if progress.exists() else 0
+
+
 def write(home: Path, writer: int) -> None:
     """Record batches until told to stop."""
     progress = home / f"progress-{writer}"
-    number = int(progress.read_text()) if progress.exists() else 0
+    number = progress_of(home, writer)
     outbox = Outbox(Settings(home=home))
     while not (home / "stop").exists():
         for task in batch_of(writer, number):
@@ -120,8 +126,9 @@ def rampage(home: Path, kills: int, draw: random.Random) -> dict[str, int]:
     told = {"loader_kills": 0, "writer_kills": 0, "snapshots_read": 0, "torn_rows": 0}
     for name in names:
         crew.start(name)
-    time.sleep(2)  # everyone has imported their libraries and is at work
     try:
+        while not all(progress_of(home, writer) for writer in range(WRITERS)):
+            time.sleep(0.1)  # until everyone is at work
         for _ in range(kills):
             time.sleep(draw.uniform(0.1, 1.2))
             told["torn_rows"] += torn(settings)
@@ -145,7 +152,7 @@ def compare_with_written(settings: Settings) -> dict[str, int]:
     """Rows lost, doubled, or different from what was written."""
     expected: dict[str, Task] = {}
     for writer in range(WRITERS):
-        done = int((settings.home / f"progress-{writer}").read_text())
+        done = progress_of(settings.home, writer)
         expected |= {t.task_id: t for number in range(done) for t in batch_of(writer, number)}
     names = [name for name in Task.model_fields if name != "at"]
     with Reader(settings) as reader:

@@ -37,6 +37,8 @@ def literal(value: Path | str) -> str:
 
 def open_writer(path: Path, *, memory: str, wait_seconds: float) -> duckdb.DuckDBPyConnection:
     """Open or make the warehouse file. Waits `wait_seconds` for another program to let go of it."""
+    if "?" in str(path):
+        raise FactoryError(f"DuckDB cannot keep a database at {path}; choose a home without a question mark.")
     path.parent.mkdir(parents=True, exist_ok=True)
     con = _connect(path.parent, memory)
     con.execute("SET preserve_insertion_order = false")
