@@ -21,7 +21,7 @@ QUALIFY row_number() OVER (PARTITION BY run_id, stage, item ORDER BY attempt DES
 -- Per run and stage: how many items came in, and what became of them.
 CREATE OR REPLACE VIEW funnel AS
 WITH reasons AS (
-    SELECT run_id, flow, stage, string_agg(reason || ' × ' || n, ', ' ORDER BY n DESC, reason) AS reasons
+    SELECT run_id, flow, stage, string_agg(format('{} ({})', reason, n), ', ' ORDER BY n DESC, reason) AS reasons
     FROM (
         SELECT run_id, flow, stage, reason, count(*) AS n
         FROM last_attempts WHERE reason <> '' GROUP BY ALL
@@ -47,7 +47,7 @@ QUALIFY row_number() OVER (PARTITION BY flow, stage, item ORDER BY "at" DESC, ru
 -- The funnel of all runs together.
 CREATE OR REPLACE VIEW funnel_overall AS
 WITH reasons AS (
-    SELECT flow, stage, string_agg(reason || ' × ' || n, ', ' ORDER BY n DESC, reason) AS reasons
+    SELECT flow, stage, string_agg(format('{} ({})', reason, n), ', ' ORDER BY n DESC, reason) AS reasons
     FROM (SELECT flow, stage, reason, count(*) AS n FROM last_events WHERE reason <> '' GROUP BY ALL)
     GROUP BY ALL
 )
@@ -66,7 +66,7 @@ ORDER BY flow, stage_order, stage;
 -- What each source gave: of its candidates, how many went how far, and what ended most of the others.
 CREATE OR REPLACE VIEW yield_by_source AS
 WITH reasons AS (
-    SELECT flow, source, string_agg(reason || ' × ' || n, ', ' ORDER BY n DESC, reason) AS top_reasons
+    SELECT flow, source, string_agg(format('{} ({})', reason, n), ', ' ORDER BY n DESC, reason) AS top_reasons
     FROM (
         SELECT flow, source, reason, count(*) AS n
         FROM last_events WHERE reason <> '' GROUP BY flow, source, reason
