@@ -220,7 +220,8 @@ def test_what_is_wrong_with_one_release_is_its_reason(
     reasons = {m.candidate.gold_ref: m.candidate.reason for m in mined()}
     assert reasons == {
         "1.1": "no_tests", "1.2": "archive_hostile", "1.3": "archive_corrupt", "1.4": "archive_corrupt",
-        "1.5": "no_digest", "1.6": "no_digest", "1.7": "license_not_permitted", "1.8": "license_not_permitted",
+        "1.5": "no_digest", "1.6": "no_digest",
+        "1.7": "license_not_permitted", "1.8": "license_not_permitted",
     }  # fmt: skip
     details = {m.candidate.gold_ref: json.loads(m.candidate.detail)["why"] for m in mined()}
     assert details["1.3"].startswith("pkg-1.3.tar.gz: ")
