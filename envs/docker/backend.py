@@ -95,13 +95,18 @@ class DockerBackend:
             self.daemon.run("the start of a sandbox", self._start, name, spec, wire)
         )
         try:
-            container = await asyncio.shield(starting)
+            container, started_at = await asyncio.shield(starting)
         except BaseException:
             await asyncio.wait([starting])
             await self.daemon.run("the removal of a sandbox", self._discard, name, wire)
             raise
         sandbox = DockerSandbox(
-            self.daemon, container, spec, network_env=wire.env if wire else {}, on_stop=self._forget
+            self.daemon,
+            container,
+            spec,
+            started_at=started_at,
+            network_env=wire.env if wire else {},
+            on_stop=self._forget,
         )
         with self._lock:
             self._sandboxes[container] = sandbox
@@ -109,7 +114,7 @@ class DockerBackend:
                 self._wires[container] = wire.name
         return sandbox
 
-    def _start(self, name: str, spec: SandboxSpec, wire: Wire | None) -> str:
+    def _start(self, name: str, spec: SandboxSpec, wire: Wire | None) -> tuple[str, str]:
         api = self.daemon.client.api
         memory = f"{spec.limits.memory_mb}m"
         host_config = api.create_host_config(
@@ -142,9 +147,9 @@ class DockerBackend:
         except ImageNotFound as error:
             raise FactoryError(f"The image {spec.image} is not on this machine: build it first.") from error
         api.start(created["Id"])
-        image = api.inspect_container(created["Id"])["Image"]
-        cleanup.mark_used(self.settings, image)
-        return created["Id"]
+        running = api.inspect_container(created["Id"])
+        cleanup.mark_used(self.settings, running["Image"])
+        return created["Id"], running["State"]["StartedAt"]
 
     def _discard(self, name: str, wire: Wire | None) -> None:
         remove_container(self.daemon.client.api, name)

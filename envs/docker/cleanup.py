@@ -146,18 +146,20 @@ async def enforce_disk_budget(settings: Settings, daemon: Daemon | None = None) 
 
 
 def _enforce(api: APIClient, settings: Settings) -> list[str]:
-    budget = settings.disk_gb * 1e9
-    images = _our_images(api, settings)
     removed: list[str] = []
-    kept = list(images)
-    for image in images:
-        if _disk_bytes(kept) <= budget:
-            break
+    for image in _to_remove(_our_images(api, settings), settings.disk_gb * 1e9):
         if _remove_image(api, image):
-            kept.remove(image)
             removed.append(image.tags[0] if image.tags else image.id)
             _record(settings, image.id).unlink(missing_ok=True)
     return removed
+
+
+def _to_remove(images: list[_Image], budget: float) -> list[_Image]:
+    """The first of `images` (which come in the order in which they go) that bring the rest under `budget`."""
+    for count in range(len(images)):
+        if _disk_bytes(images[count:]) <= budget:
+            return images[:count]
+    return images
 
 
 def _remove_image(api: APIClient, image: _Image) -> bool:

@@ -41,6 +41,7 @@ class DockerSandbox:
         container: str,
         spec: SandboxSpec,
         *,
+        started_at: str,
         network_env: Mapping[str, str],
         on_stop: Callable[[DockerSandbox], Awaitable[None]],
     ) -> None:
@@ -52,6 +53,7 @@ class DockerSandbox:
         self._lock = threading.Lock()
         self._live: dict[str, str] = {}  # token → exec id, of commands that run now
         self._oom_kills = 0
+        self._started_at = started_at
         self._ids: dict[str, tuple[int, int]] = {"root": (0, 0)}
         self._stopped = False
 
@@ -201,16 +203,18 @@ class DockerSandbox:
     def _memory_limit_struck(self) -> bool:
         """Whether the kernel has killed for memory since we last looked.
 
-        A container that is down tells it itself.
+        Who ends a container ends its commands in the same way as a kill from inside, so this is also where a
+        sandbox that is gone, or was restarted by somebody else, is told from a command that was killed.
         """
         state = self._api.inspect_container(self._container)["State"]
-        if not state["Running"]:
-            if state["OOMKilled"]:
-                return True
-            raise SandboxError(
-                f"The sandbox {self._container[:12]} ended while a command ran in it; it will be run again."
-            )
+        if state["Status"] != "running" and state["OOMKilled"]:
+            return True
         kills = processes.oom_kills(self._own_command(processes.OOM_COUNTERS, user="root"))
+        state = self._api.inspect_container(self._container)["State"]
+        if state["Status"] != "running" or state["StartedAt"] != self._started_at:
+            raise SandboxError(
+                f"The sandbox {self._container[:12]} ended while a command ran in it; run it again."
+            )
         with self._lock:
             grew, self._oom_kills = kills > self._oom_kills, max(kills, self._oom_kills)
         return grew
@@ -251,6 +255,7 @@ class DockerSandbox:
             self._api.restart(self._container, timeout=0)
             with self._lock:
                 self._oom_kills = 0
+                self._started_at = self._api.inspect_container(self._container)["State"]["StartedAt"]
 
     async def clean(self, folders: tuple[str, ...], *, timeout: float) -> bool:
         """End every process and empty `folders`, for reuse by who trusts this sandbox's past.

@@ -1,0 +1,64 @@
+"""Registry hosts come from the clients' configuration, and credentials never leave with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from envs import registries
+
+_CACHED = (
+    registries._configured_index, registries.index_is_default, registries._extra_indexes,
+    registries.npm_registry,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    for cached in _CACHED:
+        cached.cache_clear()
+    yield
+    for cached in _CACHED:
+        cached.cache_clear()
+
+
+def test_pips_own_default_is_asked_of_pip(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    index, files = registries._builtin_index()
+    assert index.startswith("https://")
+    assert index.endswith("/simple")
+    if registries.index_is_default():
+        assert registries.index_url() == index
+        assert files in registries.python_hosts()
+
+
+@pytest.mark.parametrize("variable", ["PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"])
+def test_a_mirror_replaces_the_default_and_keeps_its_secret(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, "https://user:secret@mirror.example:8443/simple/")
+    assert registries.index_url() == "https://mirror.example:8443/simple/"
+    assert not registries.index_is_default()
+    assert registries.python_hosts()[0] == "mirror.example"
+    assert registries._builtin_index()[1] not in registries.hosts()
+
+
+def test_both_formats_of_apt_sources_are_read() -> None:
+    one_line = (
+        "# deb http://no.example/ x\ndeb [arch=amd64 signed-by=/k] http://a.example/debian bookworm main\n"
+    )
+    deb822 = "Types: deb\nURIs: http://b.example/debian https://c.example/d\nSuites: x\n# URIs: http://no.example\n"
+    found = registries.apt_uris([one_line, deb822])
+    assert found == ("http://a.example/debian", "http://b.example/debian", "https://c.example/d")
+
+
+def test_local_folders_are_no_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "file:///opt/simple https://extra.example/simple")
+    monkeypatch.setenv("UV_INDEX", "name=https://named.example/simple")
+    hosts = registries.python_hosts()
+    assert {"extra.example", "named.example"} <= set(hosts)
+    assert all(hosts)
