@@ -58,7 +58,7 @@ def needed(
     if not fresh:
         return ()
     used = _uses(hidden)
-    known = _names_defined(base, is_test) if any(d.kind != "module" for d in fresh) else set()
+    known = _names_defined(base, is_test) if any(d.kind != "module" for d in fresh) else _Known()
     found = [d for d in fresh if _is_used(d, used, known)]
     return tuple(_without_parts(sorted(found, key=lambda d: (d.module, d.qualname))))
 
@@ -115,21 +115,31 @@ class _Uses:
     keywords: frozenset[str]
 
 
+@dataclass(frozen=True)
+class _Known:
+    """Names that the base tree has anywhere: a test that uses one may mean the old thing."""
+
+    names: frozenset[str] = frozenset()
+    parameters: frozenset[str] = frozenset()
+
+
 def _uses(hidden: Mapping[str, Entry]) -> _Uses:
     imports: set[str] = set()
     names: set[str] = set()
     keywords: set[str] = set()
     for path, entry in hidden.items():
         tree = _parse(entry.data) if path.endswith(".py") else None
+        modules = _imported(tree) if tree else {}
+        imports |= set(modules.values())
         for node in ast.walk(tree) if tree else ():
             match node:
-                case ast.Import():
-                    imports |= {alias.name for alias in node.names}
                 case ast.ImportFrom():
-                    imports |= {f"{node.module or ''}.{alias.name}" for alias in node.names}
                     names |= {alias.name for alias in node.names}
                 case ast.Attribute():
                     names.add(node.attr)
+                    owner = _unparse(node.value)
+                    if owner in modules:
+                        imports.add(f"{modules[owner]}.{node.attr}")
                 case ast.Name():
                     names.add(node.id)
                 case ast.keyword() if node.arg:
@@ -140,7 +150,18 @@ def _uses(hidden: Mapping[str, Entry]) -> _Uses:
     return _Uses(frozenset(imports), frozenset(names), frozenset(keywords))
 
 
-def _is_used(definition: Definition, used: _Uses, known: Collection[str]) -> bool:
+def _imported(tree: ast.Module) -> dict[str, str]:
+    """Name in the test → dotted name of what was imported under it."""
+    found: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.asname or alias.name: f"{node.module or ''}.{alias.name}" for alias in node.names}
+    return found
+
+
+def _is_used(definition: Definition, used: _Uses, known: _Known) -> bool:
     if definition.kind == "module":
         module = definition.module
         return any(module == name or name.startswith(f"{module}.") for name in used.imports)
@@ -148,17 +169,19 @@ def _is_used(definition: Definition, used: _Uses, known: Collection[str]) -> boo
     if dotted in used.imports:
         return True
     if definition.kind == "parameter":
-        return definition.name in used.keywords and definition.name not in known
-    return definition.name in used.names and definition.name not in known
+        return definition.name in used.keywords and definition.name not in known.parameters
+    return definition.name in used.names and definition.name not in known.names
 
 
-def _names_defined(tree: Tree, is_test: IsTest) -> set[str]:
+def _names_defined(tree: Tree, is_test: IsTest) -> _Known:
     """Every name that the tree's own source defines anywhere."""
     names: set[str] = set()
+    parameters: set[str] = set()
     for path in tree:
         if path.endswith(".py") and not tree.is_link(path) and kind_of(path, is_test) == "source":
-            names |= {d.name for d in definitions(path, tree[path]) if d.qualname}
-    return names
+            for definition in definitions(path, tree[path]):
+                (parameters if definition.kind == "parameter" else names).add(definition.name)
+    return _Known(frozenset(names), frozenset(parameters))
 
 
 def _without_parts(found: list[Definition]) -> Iterator[Definition]:

@@ -95,6 +95,15 @@ def test_names_that_moved_or_are_known_are_not_new(store: ObjectStore) -> None:
     ] == ["run"]
 
 
+def test_a_common_name_is_found_where_the_test_says_its_module(store: ObjectStore) -> None:
+    base = {"pkg/a.py": b"", "pkg/b.py": b"def get(): ...\ndef put(mode): ...\n"}
+    gold = base | {"pkg/a.py": b"def get(): ...\ndef mode(): ...\n"}
+    trees = [store.tree(store.write_tree(entries(files))) for files in (base, gold)]
+    for tests in (b"from pkg import a\na.get()\na.mode()\n", b"import pkg.a\npkg.a.get()\nx.mode()\n"):
+        found = needed(*trees, ["pkg/a.py"], entries({"tests/t.py": tests}), is_test)
+        assert [d.qualname for d in found] == ["get", "mode"]
+
+
 def test_what_cannot_be_parsed_is_passed_over(store: ObjectStore) -> None:
     for source in (b"print 'two'", b"\xff\xfe", b"x = " + b"(" * 5000, b"\0", b"-" * 200_000 + b"1"):
         assert definitions("a.py", source) == []
