@@ -1,4 +1,6 @@
-"""An environment image by the contract of docs/design.md, on the real toolchain, with the projects of these tests."""
+"""An environment image by the contract of docs/design.md, on the real toolchain, with the projects of these
+tests.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,8 @@ async def _build() -> BuiltImage:
     settings = Settings()
     backend = DockerBackend(settings)
     recipe = PythonRecipe(
-        name="calc", version="1", python="3.11", suite="bookworm", index_date=datetime(2026, 1, 1, tzinfo=UTC), requires=()
+        name="calc", version="1", python="3.11", suite="bookworm", requires=(),
+        index_date=datetime(2026, 1, 1, tzinfo=UTC),
     )  # fmt: skip
     try:
         base = await toolchain_image(toolchain("python"), recipe, backend, settings)

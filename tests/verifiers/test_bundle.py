@@ -22,9 +22,10 @@ def make(dest: Path, **changes: Any) -> BundleDigest:
     (environment / "Dockerfile").write_text("FROM debian\n")
     (environment / "app.tar").write_bytes(b"\0tar")
     values: dict[str, Any] = {
-        "task_id": "abc", "kind": "bug_fix", "repo": "calc", "instruction": "Mend it.\n", "environment_dir": environment,
+        "task_id": "abc", "kind": "bug_fix", "repo": "calc", "instruction": "Mend it.\n",
+        "environment_dir": environment,
         "hidden": HIDDEN, "gold_patch": b"diff --git a/x b/x\n", "licenses": {"MIT.txt": b"MIT"},
-        "spec": TestSpec(schema=1, runner="pytest", args=("tests",), fail_to_pass=("a",), pass_to_pass=("b",)),
+        "spec": TestSpec(runner="pytest", args=("tests",), fail_to_pass=("a",), pass_to_pass=("b",)),
         "metadata": {"language": "python", "license": "MIT", "none": None}, **changes,
     }  # fmt: skip
     return render(dest, **values)
@@ -32,11 +33,18 @@ def make(dest: Path, **changes: Any) -> BundleDigest:
 
 def test_layout_and_task_toml(tmp_path: Path) -> None:
     make(tmp_path / "one")
-    found = {path.relative_to(tmp_path / "one").as_posix() for path in (tmp_path / "one").rglob("*") if path.is_file()}
+    found = {
+        path.relative_to(tmp_path / "one").as_posix()
+        for path in (tmp_path / "one").rglob("*")
+        if path.is_file()
+    }
     assert found >= {
-        "task.toml", "instruction.md", "README.md", "LICENSES/MIT.txt", "environment/Dockerfile", "environment/app.tar",
-        "solution/solve.sh", "solution/gold.patch", "tests/test.sh", "tests/supervisor.py", "tests/reporter_pytest.py",
-        "tests/reporter_unittest.py", "tests/spec.json", "tests/hidden/tests/test_é.py", "tests/hidden/tests/link",
+        "task.toml", "instruction.md", "README.md", "LICENSES/MIT.txt", "environment/Dockerfile",
+        "environment/app.tar",
+        "solution/solve.sh", "solution/gold.patch", "tests/test.sh", "tests/supervisor.py",
+        "tests/reporter_pytest.py",
+        "tests/reporter_unittest.py", "tests/spec.json", "tests/hidden/tests/test_é.py",
+        "tests/hidden/tests/link",
         "bundle.json",
     }  # fmt: skip
     task = tomllib.loads((tmp_path / "one" / "task.toml").read_text())
@@ -66,7 +74,9 @@ def test_rendering_again_keeps_or_replaces_and_leaves_nothing(tmp_path: Path) ->
     assert {path for path in (tmp_path / "out").iterdir()} == {tmp_path / "out" / "one", environment}
 
 
-@pytest.mark.parametrize("name", ["instruction.md", "tests/supervisor.py", "tests/hidden/tests/test_é.py", "bundle.json"])
+@pytest.mark.parametrize(
+    "name", ["instruction.md", "tests/supervisor.py", "tests/hidden/tests/test_é.py", "bundle.json"]
+)
 def test_an_edited_file_is_noticed(tmp_path: Path, name: str) -> None:
     make(tmp_path / "one")
     with (tmp_path / "one" / name).open("ab") as file:
@@ -98,12 +108,12 @@ def test_an_environment_with_a_link_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", ".git/config", ""])
 def test_paths_stay_inside(path: str) -> None:
     with pytest.raises(ValidationError):
-        TestSpec(schema=1, runner="pytest", args=(), deleted=(path,))
+        TestSpec(runner="pytest", args=(), deleted=(path,))
 
 
 def test_a_test_has_one_role() -> None:
     with pytest.raises(ValidationError, match="one of"):
-        TestSpec(schema=1, runner="pytest", args=(), fail_to_pass=("a",), new=("a",))
+        TestSpec(runner="pytest", args=(), fail_to_pass=("a",), new=("a",))
 
 
 def test_what_the_gold_patch_touches_is_not_protected() -> None:

@@ -1,4 +1,4 @@
-"""Grading runs the bundle: full, zero, malformed and repeated submissions, and those that attack the grader."""
+"""Grading runs the bundle: full, zero, malformed and repeated submissions, and attacks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,17 @@ from warehouse.settings import Settings
 
 GOLD = diff("calc.py", projects.CALC, projects.FIXED)
 MORE = "more/test_more.py::test_more"
-ADD = ("tests/test_add.py::test_add[one two]", "tests/test_add.py::test_add[three::four]", "tests/test_add.py::test_add_zero")
+ADD = (
+    "tests/test_add.py::test_add[one two]",
+    "tests/test_add.py::test_add[three::four]",
+    "tests/test_add.py::test_add_zero",
+)
 DOUBLE = ("tests/test_double.py::test_double", "tests/test_double.py::test_double_zero")
 
 # Rewrites reports from inside the package, as only a test that must fail can show.
-REWRITING = projects.CALC + '''
+REWRITING = (
+    projects.CALC
+    + """
 
 import _pytest.runner as runner
 
@@ -43,19 +49,23 @@ runner.pytest_runtest_makereport = rewritten
 for plugin in __import__("gc").get_objects():
     if type(plugin).__name__ == "HookImpl" and plugin.function is original:
         plugin.function = rewritten
-'''
-FORGING = projects.CALC + '''
+"""
+)
+FORGING = (
+    projects.CALC
+    + """
 
 import json, os
 
 for number in range(3, 64):
     try:
         if "pipe" in os.readlink("/proc/self/fd/%d" % number):
-            line = {"event": "finish", "id": "tests/test_add.py::test_add_zero", "status": "passed", "seconds": 0, "message": ""}
-            os.write(number, json.dumps(line).encode() + b"\\n")
+            line = {"event": "finish", "id": "tests/test_add.py::test_add_zero", "status": "passed"}
+            os.write(number, json.dumps(dict(line, seconds=0, message="")).encode() + b"\\n")
     except OSError:
         pass
-'''
+"""
+)
 
 
 @pytest.fixture
@@ -65,7 +75,8 @@ def bundle(tmp_path: Path) -> Path:
     (environment / "app.tar").write_bytes(app_tar())
     (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
     spec = TestSpec(
-        schema=1, runner="pytest", args=("tests", "more"), fail_to_pass=ADD[:2], new=(*ADD[2:], MORE), pass_to_pass=DOUBLE,
+        runner="pytest", args=("tests", "more"),
+        fail_to_pass=ADD[:2], new=(*ADD[2:], MORE), pass_to_pass=DOUBLE,
         protected=("setup.cfg", "tests/"), test_seconds=5, suite_seconds=60,
     )  # fmt: skip
     render(
@@ -89,7 +100,9 @@ def names(verdict: Verdict, *, passed: bool) -> set[str]:
 
 
 @pytest.mark.docker
-async def test_full_score_and_the_same_again(verifier: TestsVerifier, bundle: Path, backend: DockerBackend) -> None:
+async def test_full_score_and_the_same_again(
+    verifier: TestsVerifier, bundle: Path, backend: DockerBackend
+) -> None:
     first = await verifier.grade(bundle, Submission(patch=load(bundle).gold_patch), backend)
     again = await verifier.grade(bundle, Submission(patch=GOLD), backend)
     assert (first.kind, first.reward, first.reason) == (VerdictKind.SCORED, 1.0, "")
@@ -126,7 +139,12 @@ async def test_malformed(verifier: TestsVerifier, bundle: Path, backend: DockerB
 
 
 BREAKS_DOUBLE = projects.FIXED.replace("a * 2", "a + 2")
-LINK = b"diff --git a/%s b/%s\nnew file mode 120000\n--- /dev/null\n+++ b/%s\n@@ -0,0 +1 @@\n+%s\n\\ No newline at end of file\n"
+LINK = (
+    b"diff --git a/%s b/%s\nnew file mode 120000\n--- /dev/null\n+++ b/%s\n"
+    b"@@ -0,0 +1 @@\n+%s\n\\ No newline at end of file\n"
+)
+SETUP = "[tool:pytest]\naddopts = -q\n"
+EXITS_LATE = "\nimport atexit, os\natexit.register(os._exit, 3)\n"
 EASY = "def test_add():\n    pass\n"
 
 
@@ -140,21 +158,24 @@ EASY = "def test_add():\n    pass\n"
         (diff("conftest.py", "", "import pytest, os\nos._exit(0)\n"), 0.0, ""),
         (GOLD + diff("pytest.ini", "", "[pytest]\naddopts = --collect-only\n"), 1.0, ""),
         (GOLD + diff("sitecustomize.py", "", "raise SystemExit\n"), 1.0, ""),
-        (GOLD + diff("setup.cfg", "[tool:pytest]\naddopts = -q\n", "[tool:pytest]\naddopts = --version\n"), 1.0, ""),
+        (GOLD + diff("setup.cfg", SETUP, SETUP.replace("-q", "--version")), 1.0, ""),
         (GOLD + diff("reporter_channel.py", "", "raise SystemExit\n"), 1.0, ""),
         (GOLD + diff("pytest.py", "", "raise SystemExit\n"), 1.0, ""),
         (diff("calc.py", projects.CALC, BREAKS_DOUBLE), 0.0, ""),
         (diff("calc.py", projects.CALC, "import os\n\nos._exit(0)\n"), 0.0, ""),
         (diff("calc.py", projects.CALC, "import sys\n\nsys.exit(0)\n"), 0.0, ""),
-        (diff("calc.py", projects.CALC, projects.FIXED + "\nimport atexit, os\natexit.register(os._exit, 3)\n"), 0.0, "exit"),
+        (diff("calc.py", projects.CALC, projects.FIXED + EXITS_LATE), 0.0, "exit"),
         (diff("calc.py", projects.CALC, ""), 0.0, ""),
         (GOLD + LINK % (b"data", b"data", b"data", b"/tests/hidden"), 0.0, "no_tests"),
         (GOLD + LINK % (b"more", b"more", b"more", b"/etc"), 1.0, ""),
     ],
     ids=[
-        "edits a test", "overwrites a hidden test", "only overwrites a hidden test", "adds conftest", "adds pytest.ini",
-        "adds sitecustomize", "edits setup.cfg", "shadows the reporter", "shadows pytest", "breaks another test",
-        "exits at import", "leaves at import", "exits at the end", "deletes the code", "links to the hidden tests",
+        "edits a test", "overwrites a hidden test", "only overwrites a hidden test", "adds conftest",
+        "adds pytest.ini",
+        "adds sitecustomize", "edits setup.cfg", "shadows the reporter", "shadows pytest",
+        "breaks another test",
+        "exits at import", "leaves at import", "exits at the end", "deletes the code",
+        "links to the hidden tests",
         "links a hidden test's folder",
     ],
 )  # fmt: skip
@@ -168,14 +189,18 @@ async def test_scored(
 
 @pytest.mark.docker
 async def test_broken_tests_are_named(verifier: TestsVerifier, bundle: Path, backend: DockerBackend) -> None:
-    verdict = await verifier.grade(bundle, Submission(patch=diff("calc.py", projects.CALC, BREAKS_DOUBLE)), backend)
+    verdict = await verifier.grade(
+        bundle, Submission(patch=diff("calc.py", projects.CALC, BREAKS_DOUBLE)), backend
+    )
     check = next(check for check in verdict.checks if check.name == "pass_to_pass")
     assert check.score == 0.5
     assert check.evidence == f"1 of 2 broken: {DOUBLE[1]} (failed)"
 
 
 @pytest.mark.docker
-@pytest.mark.parametrize(("code", "reason"), [(REWRITING, "canary"), (FORGING, "stream")], ids=["rewrites", "forges"])
+@pytest.mark.parametrize(
+    ("code", "reason"), [(REWRITING, "canary"), (FORGING, "stream")], ids=["rewrites", "forges"]
+)
 async def test_tampered(
     verifier: TestsVerifier, bundle: Path, backend: DockerBackend, code: str, reason: str
 ) -> None:
@@ -193,7 +218,8 @@ async def test_no_way_out(verifier: TestsVerifier, bundle: Path, backend: Docker
     rerender = TestSpec.model_validate(spec | {"suite_seconds": 6})
     small = bundle.parent / "small"
     render(
-        small, task_id="t2", kind="bug_fix", repo="calc", instruction="", environment_dir=bundle / "environment",
+        small, task_id="t2", kind="bug_fix", repo="calc", instruction="",
+        environment_dir=bundle / "environment",
         hidden=projects.HIDDEN, gold_patch=GOLD, spec=rerender, licenses={}, metadata={},
     )  # fmt: skip
     verdict = await verifier.grade(small, Submission(patch=diff("calc.py", projects.CALC, code)), backend)
@@ -216,7 +242,9 @@ async def test_infrastructure_is_not_the_submissions_fault(
 
 
 async def test_an_edited_bundle_grades_nothing(bundle: Path) -> None:
-    (bundle / "tests" / "test.sh").write_text("#!/bin/sh\necho '{\"reward\": 1}' > /logs/verifier/reward.json\n")
+    (bundle / "tests" / "test.sh").write_text(
+        "#!/bin/sh\necho '{\"reward\": 1}' > /logs/verifier/reward.json\n"
+    )
     with pytest.raises(FactoryError, match=r"tests/test\.sh"):
         load(bundle)
 

@@ -1,4 +1,6 @@
-"""The supervisor and its reporters on suites that break runners: every test gets an outcome, and the right one."""
+"""The supervisor and its reporters on suites that break runners: every test gets an outcome, and the right
+one.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ def by_name(report: TestReport) -> dict[str, str]:
 
 
 async def run(
-    backend: DockerBackend, image: BuiltImage, folder: Path, limits: Limits, *, hidden: HiddenFiles | None = None,
+    backend: DockerBackend, image: BuiltImage, folder: Path, limits: Limits, *,
+    hidden: HiddenFiles | None = None,
     state: str = "before", seed: int | None = None, faketime: str = "", patch: bytes = b"", **spec: object,
 ) -> TestReport:  # fmt: skip
     values = {"runner": "pytest", "args": ("tests",), "test_seconds": 2, "suite_seconds": 100, **spec}
@@ -48,7 +51,9 @@ async def test_every_test_of_the_zoo_gets_its_outcome(
 
 
 @pytest.mark.docker
-async def test_unittest_suites(backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits) -> None:
+async def test_unittest_suites(
+    backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits
+) -> None:
     report = await run(backend, image, tmp_path, limits, runner="unittest", args=("unit",))
     assert {r.id.partition(".")[2]: r.status.value for r in report.results} == projects.UNITTEST_STATUSES
     assert report.outcome == "finished"
@@ -77,7 +82,8 @@ def test_cannot_read_what_decides():
 
 
 def test_cannot_change_the_hidden_test():
-    for action in (lambda: open(__file__, "a"), lambda: os.unlink(__file__), lambda: os.rename("tests", "elsewhere")):
+    move = lambda: os.rename("tests", "elsewhere")
+    for action in (lambda: open(__file__, "a"), lambda: os.unlink(__file__), move):
         try:
             action()
         except OSError:
@@ -92,7 +98,8 @@ def test_can_write_where_developers_write():
 
 def test_is_not_root():
     assert os.getuid() == 1001 and os.geteuid() == 1001
-    assert subprocess.run([sys.executable, "-c", "import os; os.setuid(0)"], stderr=subprocess.DEVNULL).returncode
+    child = [sys.executable, "-c", "import os; os.setuid(0)"]
+    assert subprocess.run(child, stderr=subprocess.DEVNULL).returncode
 
 
 def test_git_works():
@@ -110,7 +117,9 @@ def test_after_all_that():
 
 
 @pytest.mark.docker
-async def test_the_container_holds(backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits) -> None:
+async def test_the_container_holds(
+    backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits
+) -> None:
     hidden = {"tests/test_hostile.py": ("100644", HOSTILE.encode())}
     report = await run(
         backend, image, tmp_path, limits, hidden=hidden, args=("tests/test_hostile.py",), test_seconds=30
@@ -163,7 +172,10 @@ async def test_states_shuffle_and_date(
     patch = projects.diff("calc.py", projects.CALC, projects.FIXED)
     after = await run(backend, image, tmp_path, limits, state="after", patch=patch, seed=7, **spec)
     later = await run(backend, image, tmp_path, limits, state="after", patch=patch, faketime="+4000d", **spec)
-    assert [r.id for r in base.results] == ["tests/test_double.py::test_double", "tests/test_double.py::test_double_zero"]
+    assert [r.id for r in base.results] == [
+        "tests/test_double.py::test_double",
+        "tests/test_double.py::test_double_zero",
+    ]
     assert by_name(before)["test_add"] == "failed"
     assert by_name(after)["test_add"] == "passed"
     assert [r.id for r in after.results] != [r.id for r in before.results]
@@ -183,7 +195,16 @@ async def test_nothing_of_a_run_is_left(
     sandbox = await backend.start(SandboxSpec(image=image.tag, limits=limits))
     try:
         await sandbox.upload({"/tests": tmp_path / "tests"})
-        command = ["python3", "-I", "/tests/supervisor.py", "observe", "--state", "base", "--output", "/r.json"]
+        command = [
+            "python3",
+            "-I",
+            "/tests/supervisor.py",
+            "observe",
+            "--state",
+            "base",
+            "--output",
+            "/r.json",
+        ]
         assert (await sandbox.exec(command, timeout=100)).ok
         listing = "grep -l '^Uid:.1001' /proc/[0-9]*/status; ls -d /tmp/verifier-*"
         assert (await sandbox.exec(["/bin/sh", "-c", listing], timeout=10)).stdout == b""
@@ -193,10 +214,16 @@ async def test_nothing_of_a_run_is_left(
 
 def test_suite_limit_ends_everything(tmp_path: Path) -> None:
     project = make_project(
-        tmp_path / "app", {"tests/test_slow.py": "import time\n\n\ndef test_a():\n    pass\n\n\ndef test_b():\n    time.sleep(60)\n"}
+        tmp_path / "app",
+        {
+            "tests/test_slow.py": "def test_a():\n    pass\n\n\ndef test_b():\n    __import__('time').sleep(60)\n"
+        },
     )
     report = observe_here(tmp_path, project, "--state", "base", test_seconds=50, suite_seconds=3)
-    assert statuses(report) == {"tests/test_slow.py::test_a": "passed", "tests/test_slow.py::test_b": "timeout"}
+    assert statuses(report) == {
+        "tests/test_slow.py::test_a": "passed",
+        "tests/test_slow.py::test_b": "timeout",
+    }
     assert report["outcome"] == "timeout"
     assert report["seconds"] < 20
 
@@ -206,9 +233,13 @@ def test_import_that_hangs_costs_one_file(tmp_path: Path) -> None:
         "tests/test_a_hangs.py": "import time\n\ntime.sleep(600)\n",
         "tests/test_b.py": "def test_b():\n    pass\n",
     }
-    report = observe_here(tmp_path, make_project(tmp_path / "app", files), "--state", "base", collect_seconds=2)
+    report = observe_here(
+        tmp_path, make_project(tmp_path / "app", files), "--state", "base", collect_seconds=2
+    )
     assert statuses(report) == {"tests/test_b.py::test_b": "passed"}
-    assert [(e["id"], e["status"]) for e in report["collection_errors"]] == [("tests/test_a_hangs.py", "timeout")]
+    assert [(e["id"], e["status"]) for e in report["collection_errors"]] == [
+        ("tests/test_a_hangs.py", "timeout")
+    ]
 
 
 def test_project_options_do_not_change_what_is_reported(tmp_path: Path) -> None:
@@ -253,7 +284,9 @@ def pytest_runtest_makereport():
 
 def test_exit_status_without_a_failure_shows(tmp_path: Path) -> None:
     conftest = "def pytest_sessionfinish(session):\n    session.exitstatus = 1\n"
-    project = make_project(tmp_path / "app", {"conftest.py": conftest, "tests/test_p.py": "def test_p():\n    pass\n"})
+    project = make_project(
+        tmp_path / "app", {"conftest.py": conftest, "tests/test_p.py": "def test_p():\n    pass\n"}
+    )
     report = observe_here(tmp_path, project, "--state", "base")
     assert report["disagreements"] == ["exit: status 1, but no test failed"]
 
@@ -274,7 +307,10 @@ def test_older_pytest_versions(version: str, tmp_path: Path) -> None:
     python = str(tmp_path / "venv" / "bin" / "python")
     subprocess.run([uv, "pip", "install", "-q", "-p", python, f"pytest=={version}"], check=True)
     project = make_project(tmp_path / "app", projects.ZOO_FILES)
-    spec = {"args": ("zoo/test_zoo.py", "zoo/test_import_error.py"), "options": ("-k", "not for_ever and not alarm")}
+    spec = {
+        "args": ("zoo/test_zoo.py", "zoo/test_import_error.py"),
+        "options": ("-k", "not for_ever and not alarm"),
+    }
     report = observe_here(tmp_path, project, "--state", "base", python=python, **spec)
     assert {i.partition("::")[2]: s for i, s in statuses(report).items()} == projects.ZOO_FAST
     assert report["disagreements"] == []

@@ -1,4 +1,6 @@
-"""The projects whose suites the verifier's tests run: one small bug to grade, and a zoo of tests that break runners."""
+"""The projects whose suites the verifier's tests run: one small bug to grade, and a zoo of tests that break
+runners.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +53,13 @@ def test_add_zero():
 """
 HIDDEN = {
     "tests/test_add.py": ("100644", HIDDEN_TESTS.encode()),
-    "more/test_more.py": ("100755", b"from calc import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n"),
+    "more/test_more.py": (
+        "100755",
+        b"from calc import add\n\n\ndef test_more():\n    assert add(2, 2) == 4\n",
+    ),
 }
 
-ZOO = '''\
+ZOO = """\
 import ctypes
 import datetime
 import os
@@ -166,7 +171,7 @@ class TestUnittestStyle(unittest.TestCase):
     @unittest.expectedFailure
     def test_expected(self):
         self.fail()
-'''
+"""
 ZOO_FAST = {
     "test_passes": "passed",
     "test_fails": "failed",
@@ -198,7 +203,7 @@ ZOO_FILES = {
 }
 ZOO_UNCOLLECTABLE = {"zoo/test_import_error.py", "zoo/test_import_exits.py", "zoo/test_import_leaves.py"}
 
-UNITTEST_ZOO = '''\
+UNITTEST_ZOO = """\
 import os
 import signal
 import time
@@ -268,7 +273,7 @@ def load_tests(loader, tests, pattern):
         suite.addTests(loader.loadTestsFromTestCase(case))
     suite.addTest(Kinds("test_passes"))  # once more: a duplicate id
     return suite
-'''
+"""
 UNITTEST_STATUSES = {
     "Kinds.test_passes": "passed",
     "Kinds.test_fails": "failed",
@@ -300,7 +305,11 @@ def make_project(root: Path, files: dict[str, str]) -> Path:
 
 
 def observe_here(
-    folder: Path, project: Path, *options: str, hidden: dict[str, tuple[str, bytes]] | None = None, **spec: Any
+    folder: Path,
+    project: Path,
+    *options: str,
+    hidden: dict[str, tuple[str, bytes]] | None = None,
+    **spec: Any,
 ) -> dict[str, Any]:
     """The supervisor run on this machine, on a suite of our own: only ever for projects in this file."""
     values: dict[str, Any] = {
@@ -309,7 +318,14 @@ def observe_here(
     }  # fmt: skip
     write_tests(folder / "bundle", TestSpec(**values), hidden or {})
     output = folder / "report.json"
-    command = [sys.executable, "-I", str(folder / "bundle" / "supervisor.py"), "observe", "--output", str(output)]
+    command = [
+        sys.executable,
+        "-I",
+        str(folder / "bundle" / "supervisor.py"),
+        "observe",
+        "--output",
+        str(output),
+    ]
     subprocess.run([*command, *options], check=True, timeout=120)
     return json.loads(output.read_text())
 

@@ -1,8 +1,8 @@
 """The bundle: one task as a self-contained Harbor 1.4 directory, named by its content.
 
-`bundle.json` lists the sha256 of every file; its own sha256 is the bundle's. Rendering is deterministic, goes to a
-temporary folder and is renamed when whole, so a bundle is either there and complete or not there. Loading checks every
-file, so a bundle that was edited is noticed before it grades anything.
+`bundle.json` lists the sha256 of every file; its own sha256 is the bundle's. Rendering is deterministic, goes
+to a temporary folder and is renamed when whole, so a bundle is either there and complete or not there.
+Loading checks every file, so a bundle that was edited is noticed before it grades anything.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ README = """\
 {kind} task of {repo}, made by verifactory. The layout is Harbor 1.4.
 
 - `instruction.md` is what an agent is told; `environment/` builds where it works.
-- `tests/test.sh` grades: it writes `/logs/verifier/reward.json` (flat numbers) and `report.json` (the evidence).
+- `tests/test.sh` grades: it writes `reward.json` (flat numbers) and `report.json` (the evidence).
 - `solution/` is the upstream change; `LICENSES/` says under which terms the project may be used.
 - `bundle.json` holds the sha256 of every file here.
 """
@@ -142,9 +142,13 @@ def render(
             _write(part / "LICENSES" / name, text)
         _copy_environment(environment_dir, part / "environment")
         _write(part / "solution" / "gold.patch", gold_patch)
-        _write(part / "solution" / "solve.sh", SOLVE_SH.format(workdir=spec.workdir).encode(), executable=True)
+        _write(
+            part / "solution" / "solve.sh", SOLVE_SH.format(workdir=spec.workdir).encode(), executable=True
+        )
         write_tests(part / "tests", spec, hidden)
-        manifest = json.dumps({"schema": 1, "task_id": task_id, "files": _digests(part)}, sort_keys=True, indent=1).encode()
+        manifest = json.dumps(
+            {"schema": 1, "task_id": task_id, "files": _digests(part)}, sort_keys=True, indent=1
+        ).encode()
         _write(part / MANIFEST, manifest + b"\n")
         part.chmod(0o755)
         _move_in(part, dest)
@@ -154,15 +158,22 @@ def render(
 
 
 def load(path: Path) -> Bundle:
-    """Read a bundle and check every file against `bundle.json`. Raises FactoryError for anything but an intact one."""
+    """Read a bundle and check every file against `bundle.json`. Raises FactoryError for anything but an
+    intact one.
+    """
     try:
         manifest = (path / MANIFEST).read_bytes()
         listed = json.loads(manifest)
         found = _digests(path)
         found.pop(MANIFEST, None)
-        wrong = sorted(name for name in {*found, *listed["files"]} if found.get(name) != listed["files"].get(name))
+        wrong = sorted(
+            name for name in {*found, *listed["files"]} if found.get(name) != listed["files"].get(name)
+        )
         if wrong:
-            raise FactoryError(f"The bundle {path} was changed: {', '.join(wrong[:5])} differ from {MANIFEST}; render it again.")
+            raise FactoryError(
+                f"The bundle {path} was changed: {', '.join(wrong[:5])} are not what {MANIFEST} lists; "
+                "render it again."
+            )
         return Bundle(
             path=path,
             sha256=hashlib.sha256(manifest).hexdigest(),
@@ -182,7 +193,11 @@ def _task_toml(
     """Fields of Harbor 0.25 (schema 1.4). The verifier is root: it runs the tests as another user itself."""
     return {
         "schema_version": "1.4",
-        "task": {"name": f"verifactory/{task_id}", "description": f"{kind} in {repo}", "keywords": ["swe", kind]},
+        "task": {
+            "name": f"verifactory/{task_id}",
+            "description": f"{kind} in {repo}",
+            "keywords": ["swe", kind],
+        },
         "metadata": {key: metadata[key] for key in sorted(metadata) if metadata[key] is not None},
         "verifier": {"timeout_sec": spec.limit_seconds, "user": "root", "network_mode": "no-network"},
         "agent": {"timeout_sec": agent_seconds, "user": "agent", "network_mode": "no-network"},
@@ -223,12 +238,16 @@ def _digests(folder: Path) -> dict[str, str]:
         if path.is_file():
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found[path.relative_to(folder).as_posix()] = digest + (" x" if path.stat().st_mode & stat.S_IXUSR else "")
+            found[path.relative_to(folder).as_posix()] = digest + (
+                " x" if path.stat().st_mode & stat.S_IXUSR else ""
+            )
     return found
 
 
 def _move_in(part: Path, dest: Path) -> None:
-    """Put a whole bundle in place; one that is there already is kept if it is the same, replaced if it is not."""
+    """Put a whole bundle in place; one that is there already is kept if it is the same, replaced if it is
+    not.
+    """
     try:
         os.rename(part, dest)
     except OSError:

@@ -9,8 +9,8 @@
 | passes | cannot be collected | passes | pass_to_pass: it is no new test, its file only names new things |
 | absent | absent, or cannot be collected | passes | new |
 
-Anything else has no role: a test that does not pass after, one that passes before but not in base, one skipped on the way.
-`new` alone validates only a feature task whose statement names the interface.
+Anything else has no role: a test that does not pass after, one that passes before but not in base, one
+skipped on the way. `new` alone validates only a feature task whose statement names the interface.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def seen(test_id: str, report: TestReport, results: dict[str, TestResult]) -> Se
 
 
 def uncollectable(test_id: str, report: TestReport) -> bool:
-    """Whether the file (class, package) of a test could not be collected, or the run never got to collecting."""
+    """Whether a test's file (class, package) could not be collected, or the run never got that far."""
     if not report.results and not report.collection_errors and report.exit_code not in (0, 5):
         return True
     return any(_below(test_id, error.id) for error in report.collection_errors)
@@ -94,7 +94,9 @@ def _below(test_id: str, path: str) -> bool:
 
 
 def classify(base: TestReport, before: TestReport, after: TestReport) -> Classification:
-    """Roles of every test that passes after. A report with disagreements has to be rejected before (see docs/grading.md)."""
+    """Roles of every test that passes after. A report with disagreements has to be rejected before (see
+    docs/grading.md).
+    """
     of_base, of_before = base.by_id(), before.by_id()
     roles: dict[Role, list[str]] = {role: [] for role in Role}
     for test_id, result in after.by_id().items():

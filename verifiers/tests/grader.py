@@ -1,7 +1,7 @@
 """Grades submissions by running their bundle, and observes suites while a task is being made.
 
-Every run gets a fresh sandbox from the environment image, without network. Whatever a submission does to its run, within
-its limits, is scored; only a sandbox or an image that is broken is `infrastructure`.
+Every run gets a fresh sandbox from the environment image, without network. Whatever a submission does to its
+run, within its limits, is scored; only a sandbox or an image that is broken is `infrastructure`.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ImageFor = Callable[[Bundle], Awaitable[BuiltImage]]
 
 
 class ObserveError(Exception):
-    """A suite that cannot be observed, for a reason of its own: `patch_does_not_apply`, `observe_timeout`, …"""
+    """A suite that cannot be observed, by its own fault: `patch_does_not_apply`, `observe_timeout`."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
@@ -54,7 +54,9 @@ class TestsVerifier:
 
     __test__ = False
 
-    def __init__(self, image_for: ImageFor, *, limits: Limits | None = None, runtime: str | None = None) -> None:
+    def __init__(
+        self, image_for: ImageFor, *, limits: Limits | None = None, runtime: str | None = None
+    ) -> None:
         self.image_for = image_for
         self.limits = limits or Limits()
         self.runtime = runtime
@@ -70,12 +72,16 @@ class TestsVerifier:
             return _infrastructure(str(error), time.monotonic() - begin)
         return verdict.model_copy(update={"image_digest": image.digest, "seconds": time.monotonic() - begin})
 
-    async def _grade(self, bundle: Bundle, image: BuiltImage, submission: Submission, sandboxes: SandboxBackend) -> Verdict:
+    async def _grade(
+        self, bundle: Bundle, image: BuiltImage, submission: Submission, sandboxes: SandboxBackend
+    ) -> Verdict:
         sandbox = await sandboxes.start(_sandbox_spec(image.tag, self.limits, self.runtime))
         try:
             await sandbox.upload({"/tests": bundle.tests})
             await sandbox.upload({PATCH: submission.patch})
-            result = await sandbox.exec(["/bin/sh", "/tests/test.sh"], timeout=bundle.spec.limit_seconds, user="root")
+            result = await sandbox.exec(
+                ["/bin/sh", "/tests/test.sh"], timeout=bundle.spec.limit_seconds, user="root"
+            )
             if result.outcome is Outcome.EXITED and result.exit_code != 0:
                 return _infrastructure(f"the supervisor ended with {result.exit_code}: {result.text(1000)}")
             return await _verdict(sandbox, result)
@@ -100,7 +106,16 @@ async def observe(
     Raises ObserveError for what the change itself is to blame for, SandboxError for infrastructure.
     """
     spec = TestSpec.model_validate_json((tests / "spec.json").read_bytes())
-    command = ["/usr/bin/python3", "-I", "/tests/supervisor.py", "observe", "--state", state, "--output", f"{LOGS}/report.json"]
+    command = [
+        "/usr/bin/python3",
+        "-I",
+        "/tests/supervisor.py",
+        "observe",
+        "--state",
+        state,
+        "--output",
+        f"{LOGS}/report.json",
+    ]
     command += ["--seed", str(seed)] if seed is not None else []
     command += ["--faketime", faketime] if faketime else []
     command += ["--patch", PATCH] if patch else []
@@ -115,7 +130,9 @@ async def observe(
         if result.exit_code == MALFORMED:
             raise ObserveError("patch_does_not_apply", result.text(1000))
         if not result.ok:
-            raise SandboxError(f"Observing tests in {image} failed with status {result.exit_code}: {result.text(1000)}")
+            raise SandboxError(
+                f"Observing tests in {image} failed with status {result.exit_code}: {result.text(1000)}"
+            )
         files = await sandbox.download(f"{LOGS}/report.json", max_bytes=REPORT_BYTES)
     finally:
         await sandbox.stop()
@@ -123,7 +140,9 @@ async def observe(
 
 
 def _sandbox_spec(image: str, limits: Limits, runtime: str | None) -> SandboxSpec:
-    return SandboxSpec(image=image, network=Network.NONE, limits=limits, workdir="/", user="root", runtime=runtime)
+    return SandboxSpec(
+        image=image, network=Network.NONE, limits=limits, workdir="/", user="root", runtime=runtime
+    )
 
 
 async def _verdict(sandbox: Sandbox, result: ExecResult) -> Verdict:
@@ -141,7 +160,9 @@ async def _verdict(sandbox: Sandbox, result: ExecResult) -> Verdict:
 
 def _read(report: dict[str, Any], reward: float, ended: str) -> Verdict:
     checks = tuple(Check.model_validate(check) for check in report["checks"])
-    return Verdict(kind=VerdictKind(report["kind"]), reward=reward, checks=checks, reason=ended or report["reason"])
+    return Verdict(
+        kind=VerdictKind(report["kind"]), reward=reward, checks=checks, reason=ended or report["reason"]
+    )
 
 
 def _infrastructure(reason: str, seconds: float = 0.0) -> Verdict:

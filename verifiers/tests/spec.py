@@ -42,25 +42,36 @@ class TestSpec(BaseModel):
     runner: Literal["pytest", "unittest"]
     python: str = Field("/opt/venv/bin/python", description="Interpreter that runs the tests.")
     options: tuple[str, ...] = Field((), description="Options of the runner, passed on as they are.")
-    args: tuple[str, ...] = Field(description="Test files and folders; those that a state lacks are left out.")
-    env: dict[str, str] = Field(default_factory=dict, description="Variables for the tests, besides the fixed ones.")
-    rebuild: tuple[str, ...] = Field((), description="Command to run after a patch, as the test user; () for none.")
+    args: tuple[str, ...] = Field(
+        description="Test files and folders; those that a state lacks are left out."
+    )
+    env: dict[str, str] = Field(
+        default_factory=dict, description="Variables for the tests, besides the fixed ones."
+    )
+    rebuild: tuple[str, ...] = Field(
+        (), description="Command to run after a patch, as the test user; () for none."
+    )
     test_seconds: float = Field(60, gt=0, description="Limit of one test.")
     collect_seconds: float = Field(180, gt=0, description="Limit of importing one test file.")
     suite_seconds: float = Field(600, gt=0, description="Limit of one whole run.")
-    user: str = Field("tester", description="Who runs the tests; '' runs them as the supervisor, for trusted suites.")
+    user: str = Field(
+        "tester", description="Who runs the tests; '' runs them as the supervisor, for trusted suites."
+    )
     hidden: tuple[HiddenFile, ...] = ()
     deleted: tuple[RelativePath, ...] = Field((), description="Test files that the gold change deletes.")
     protected: tuple[RelativePath, ...] = Field(
         (),
-        description="Files, and folders ending in '/', that a submission cannot change: tests and what steers them.",
+        description="What a submission cannot change (tests, and what steers them): files, folders ending in '/'.",
     )
     unprotected: tuple[RelativePath, ...] = Field(
-        (), description="Files that steer tests but that the gold patch itself adds or changes: submissions may too."
+        (),
+        description="Files that steer tests but that the gold patch touches: submissions may, too.",
     )
     fail_to_pass: tuple[str, ...] = ()
     pass_to_pass: tuple[str, ...] = ()
-    new: tuple[str, ...] = Field((), description="Tests that did not exist, or could not be collected, before.")
+    new: tuple[str, ...] = Field(
+        (), description="Tests that did not exist, or could not be collected, before."
+    )
 
     @model_validator(mode="after")
     def _roles_are_disjoint(self) -> TestSpec:
@@ -85,7 +96,11 @@ INFRASTRUCTURE = re.compile(
 )
 
 
-def infrastructure(paths: set[str] | frozenset[str], touched_by_gold: set[str] | frozenset[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(protected, unprotected) among the base tree's `paths`: what the gold patch touches stays open to submissions."""
+def infrastructure(
+    paths: set[str] | frozenset[str], touched_by_gold: set[str] | frozenset[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(protected, unprotected) among the base tree's `paths`: what the gold patch touches stays open to
+    submissions.
+    """
     steering = {path for path in paths | touched_by_gold if INFRASTRUCTURE.search(path)}
     return tuple(sorted(steering - touched_by_gold)), tuple(sorted(steering & touched_by_gold))

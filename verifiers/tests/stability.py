@@ -1,8 +1,8 @@
 """Which tests waver over repeated runs, why, and how sure the rest is. Pure.
 
-A run wavers for a test when it disagrees with the test's role in that state. A test that wavers in natural order is
-`flaky`; one that wavers only when shuffled `order_dependent`; one that wavers only at another date `date_dependent`.
-All are quarantined: kept, with the reason, and left out of the reward.
+A run wavers for a test when it disagrees with the test's role in that state. A test that wavers in natural
+order is `flaky`; one that wavers only when shuffled `order_dependent`; one that wavers only at another date
+`date_dependent`. All are quarantined: kept, with the reason, and left out of the reward.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ class Run(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     state: State
-    conditions: str = Field("", pattern=r"^(|shuffled:\d+|date:\+\d+d)$", description="'' is natural order, today.")
+    conditions: str = Field(
+        "", pattern=r"^(|shuffled:\d+|date:\+\d+d)$", description="'' is natural order, today."
+    )
     report: TestReport
 
     @cached_property
@@ -89,7 +91,9 @@ class Stability(BaseModel):
 
 
 def wilson(wavered: int, runs: int, z: float = Z) -> tuple[float, float]:
-    """The Wilson score interval of a proportion (Wilson 1927): honest at 0 of n, where the normal one is [0, 0]."""
+    """The Wilson score interval of a proportion (Wilson 1927): honest at 0 of n, where the normal one is [0,
+    0].
+    """
     if not 0 <= wavered <= runs or runs < 1:
         raise ValueError(f"{wavered} of {runs} runs is no proportion")
     share, square = wavered / runs, z * z
@@ -123,7 +127,9 @@ def _reason(test_id: str, role: Role, runs: Sequence[Run]) -> str:
 
 def _without(classification: Classification, quarantined: Iterable[str]) -> Classification:
     out = frozenset(quarantined)
-    kept = {role.value: tuple(t for t in getattr(classification, role.value) if t not in out) for role in Role}
+    kept = {
+        role.value: tuple(t for t in getattr(classification, role.value) if t not in out) for role in Role
+    }
     decides = kept["fail_to_pass"] or kept["new"]
     return Classification(**kept, reason="" if decides else classification.reason or "no_stable_fail_to_pass")
 
@@ -136,7 +142,9 @@ def _dated(run: Run) -> bool:
     return run.conditions.startswith("date:")
 
 
-def _flakiness(state: State, roles: dict[str, Role], quarantined: Iterable[str], runs: Sequence[Run]) -> Flakiness:
+def _flakiness(
+    state: State, roles: dict[str, Role], quarantined: Iterable[str], runs: Sequence[Run]
+) -> Flakiness:
     """Runs at another date do not count: they ask another question."""
     counted = [run for run in runs if run.state == state and not _dated(run)]
     out = frozenset(quarantined)

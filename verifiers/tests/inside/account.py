@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
@@ -49,7 +50,9 @@ class Account:
         return cls(name, entry.pw_uid, entry.pw_gid, own=True)
 
     def enter(self) -> None:
-        """In the child, before exec: bounded files, no core, first to go when memory ends, and no way back to root."""
+        """In the child, before exec: bounded files, no core, first to go when memory ends, and no way back to
+        root.
+        """
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_BYTES, FILE_BYTES))
         os.umask(0o022)
@@ -89,7 +92,5 @@ class Account:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it is gone, which is what was wanted
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass  # it is gone, which is what was wanted

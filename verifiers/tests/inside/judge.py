@@ -27,15 +27,14 @@ def judge(spec: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
             checks.append(
                 {"name": f"{role}: {name}", "passed": passed, "score": float(passed), "evidence": evidence}
             )
-    turned = sum(check["passed"] for check in checks)
+    turned = sum(1 for check in checks if check["passed"])
     must = turned / len(checks) if checks else 0.0
     broken = [name for name in spec["pass_to_pass"] if seen(name) not in MAINTAINED]
     kept = 1.0 - len(broken) / len(spec["pass_to_pass"]) if spec["pass_to_pass"] else 1.0
+    total = len(spec["pass_to_pass"])
     listing = "; ".join(f"{name} ({seen(name)})" for name in broken[:50])
-    checks.append({
-        "name": "pass_to_pass", "passed": not broken, "score": kept,
-        "evidence": (f"{len(broken)} of {len(spec['pass_to_pass'])} broken: {listing}" if broken else f"{len(spec['pass_to_pass'])} maintained")[:4000],
-    })  # fmt: skip
+    evidence = f"{len(broken)} of {total} broken: {listing}"[:4000] if broken else f"{total} maintained"
+    checks.append({"name": "pass_to_pass", "passed": not broken, "score": kept, "evidence": evidence})
     forged = [text for text in report["disagreements"] if not text.startswith("exit:")]
     whole = report["outcome"] == "finished" and not report["disagreements"]
     told = [] if report["results"] else [report["log"][-1000:]]

@@ -1,7 +1,9 @@
-"""What the reporters share: their settings, the pipe to the supervisor, the limit of one test, and the shuffle.
+"""What the reporters share: their settings, the pipe to the supervisor, the limit of one test, and the
+shuffle.
 
-Works with Python 3.6 on, which is why it has no `__future__` import and no newer syntax. Functions are kept as
-attributes of objects because tests replace those of `time`, `os`, `json` and `signal`, in every module they find.
+Works with Python 3.6 on, which is why it has no `__future__` import and no newer syntax. Functions are kept
+as attributes of objects because tests replace those of `time`, `os`, `json` and `signal`, in every module
+they find.
 """
 
 import importlib.util
@@ -30,22 +32,31 @@ def settings():
 def mend_sleep():
     """At another date, sleep by select where libfaketime breaks `time.sleep`.
 
-    Debian 12's (0.9.10) mishandles clock_nanosleep with an absolute monotonic time, which Python 3.11 sleeps by: EINVAL
-    at once. Every test that sleeps would seem to depend on the date. Older Pythons and Debian 13 are not concerned.
+    Debian 12's (0.9.10) mishandles clock_nanosleep with an absolute monotonic time, which Python 3.11 sleeps
+    by: EINVAL at once, so that every test that sleeps would seem to depend on the date. Older Pythons and
+    Debian 13 are not concerned.
     """
     if "FAKETIME" not in os.environ:
         return
     try:
         time.sleep(0.001)
     except OSError:
-        time.sleep = lambda seconds: select.select([], [], [], seconds)[0] or None
+        setattr(time, "sleep", _sleep_by_select)  # noqa: B010 - plain assignment would claim another type
+
+
+def _sleep_by_select(seconds):
+    select.select([], [], [], seconds)
 
 
 def pose_as(module):
-    """Look like `python -m module`: the working directory leads the path, and spawned children know their main."""
+    """Look like `python -m module`: the working directory leads the path, and spawned children know their
+    main.
+    """
     spec = importlib.util.find_spec(module)
+    assert spec is not None
     if spec.submodule_search_locations:  # a package; before pytest 5.4 pytest was a module
         spec = importlib.util.find_spec(module + ".__main__")
+    assert spec is not None and spec.origin is not None
     main = sys.modules["__main__"]
     main.__spec__, main.__file__ = spec, spec.origin
     sys.argv[0] = spec.origin
@@ -93,7 +104,9 @@ class Channel:
 
 
 class Alarm:
-    """Raises TimeLimit in a test that runs too long. A test that blocks or replaces it meets the supervisor's watchdog."""
+    """Raises TimeLimit in a test that runs too long. A test that blocks or replaces it meets the supervisor's
+    watchdog.
+    """
 
     def __init__(self, channel, seconds):
         self.channel = channel
@@ -114,11 +127,13 @@ class Alarm:
     def _ring(self, signum, frame):
         if self.channel.mine():
             self.fired = True
-            raise TimeLimit("the test ran past its limit of %g s" % self.seconds)
+            raise TimeLimit(f"the test ran past its limit of {self.seconds:g} s")
 
 
 def shuffled(items, seed, module_of, group_of):
-    """`items` in another order: modules, then classes, then tests; each group stays together for its fixtures' sake."""
+    """`items` in another order: modules, then classes, then tests; each group stays together for its
+    fixtures' sake.
+    """
     rng = random.Random(seed)
     modules = {}
     for item in items:

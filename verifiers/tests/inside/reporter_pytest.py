@@ -1,9 +1,9 @@
 """Runs pytest and tells the supervisor, test by test, what happens.
 
-Started by absolute path as `python reporter_pytest.py [pytest arguments]`, so that nothing in the tree under test can
-shadow it; only then does it take the shape of `python -m pytest`. Each event is one JSON line on an inherited pipe. This
-process also runs the code under test, so what it says is evidence, not proof: the supervisor compares it with JUnit and
-the exit status, and with the canary below.
+Started by absolute path as `python reporter_pytest.py [pytest arguments]`, so that nothing in the tree under
+test can shadow it; only then does it take the shape of `python -m pytest`. Each event is one JSON line on an
+inherited pipe. This process also runs the code under test, so what it says is evidence, not proof: the
+supervisor compares it with JUnit and the exit status, and with the canary below.
 
 Works with pytest 3 to 9 and Python 3.6 on, which is why it has no `__future__` import and no newer syntax.
 """
@@ -16,7 +16,8 @@ from reporter_channel import MESSAGE_CHARS, Alarm, Channel, mend_sleep, pose_as,
 
 OPTIONS = ("--continue-on-collection-errors", "--maxfail=0", "--color=no", "-o", "junit_family=xunit1")
 
-# Options that keep one process, one order and every result, given only where the plugin that knows them is installed.
+# Options that keep one process, one order and every result, given only where the plugin that knows them is
+# installed.
 PLUGIN_OPTIONS = (
     ("xdist", ("-n0",)),
     ("pytest_cov", ("--no-cov",)),
@@ -135,7 +136,7 @@ def _run_canary(session):
             item = Canary("canary", session)
         statuses = [phase_status(report) for report in runtestprotocol(item, log=False, nextitem=None)]
     except Exception as error:  # a project's own hooks may not cope with a plain Item: no evidence either way
-        return "unusable: %r" % (error,)
+        return f"unusable: {error!r}"
     return min((status for status in statuses if status), key=SEVERITY.index, default="none")
 
 
@@ -165,7 +166,7 @@ def main():
     pose_as("pytest")
     mend_sleep()
     channel = Channel(config["fd"])
-    channel.send("hello", runner="pytest %s" % pytest.__version__, python=sys.version.split()[0])
+    channel.send("hello", runner="pytest " + pytest.__version__, python=sys.version.split()[0])
     status = int(pytest.main(arguments, plugins=[Reporter(channel, config)]))
     channel.send("end", status=status)
     sys.exit(status)

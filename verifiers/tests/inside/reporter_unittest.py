@@ -1,8 +1,8 @@
 """Runs unittest suites and tells the supervisor, test by test, what happens.
 
-Started like `reporter_pytest.py`, with test files or folders as arguments, and sends the same events. Ids are unittest's
-own (`package.module.Class.test`); subtests belong to their test. Works with Python 3.6 on, which is why it has no
-`__future__` import and no newer syntax.
+Started like `reporter_pytest.py`, with test files or folders as arguments, and sends the same events. Ids are
+unittest's own (`package.module.Class.test`); subtests belong to their test. Works with Python 3.6 on, which
+is why it has no `__future__` import and no newer syntax.
 """
 
 import os
@@ -80,7 +80,7 @@ class Result(unittest.TestResult):
 
     def _fixture_failed(self, stage, owner, err):
         """A class or module whose set-up failed has an error for each of its tests, as pytest reports it."""
-        message = "%s: %s" % (stage, "".join(traceback.format_exception_only(err[0], err[1])).strip())
+        message = stage + ": " + "".join(traceback.format_exception_only(err[0], err[1])).strip()
         for test_id in self.ids if stage.startswith("setUp") else ():
             if test_id.startswith(owner + ".") and test_id not in self.seen:
                 self.channel.send("start", id=test_id)
@@ -126,10 +126,7 @@ def module_of(path):
 def test_files(arguments, ignored):
     """Every test file at or below the arguments, sorted, as unittest's discovery would find them."""
     for argument in arguments:
-        if os.path.isfile(argument):
-            found = [argument]
-        else:
-            found = list(_discover(argument))
+        found = [argument] if os.path.isfile(argument) else list(_discover(argument))
         for path in found:
             if os.path.abspath(path) not in ignored:
                 yield path
@@ -147,8 +144,7 @@ def _discover(folder):
     for name in sorted(os.listdir(folder)):
         path = os.path.join(folder, name)
         if os.path.isdir(path) and name.isidentifier():
-            for found in _discover(path):
-                yield found
+            yield from _discover(path)
         elif re.match(r"test.*\.py$", name):
             yield path
 
@@ -160,7 +156,7 @@ def load(path, channel):
     if folder not in sys.path:
         sys.path.insert(0, folder)
     loader = unittest.TestLoader()
-    loader._top_level_dir = folder  # a package's load_tests may call discover()
+    setattr(loader, "_top_level_dir", folder)  # noqa: B010 - private, but a package's load_tests may call discover()
     try:
         __import__(name)
         suite = loader.loadTestsFromModule(sys.modules[name])
@@ -171,7 +167,7 @@ def load(path, channel):
         channel.collection_error(name, message)
         return
     for text in loader.errors:
-        channel.collection_error(name, text[-MESSAGE_CHARS:])
+        channel.collection_error(name, str(text)[-MESSAGE_CHARS:])
     for test in flatten(suite):
         if not test.id().startswith("unittest.loader."):
             yield test
@@ -180,8 +176,7 @@ def load(path, channel):
 def flatten(suite):
     for test in suite:
         if isinstance(test, unittest.TestSuite):
-            for inner in flatten(test):
-                yield inner
+            yield from flatten(test)
         elif test is not None:
             yield test
 

@@ -1,11 +1,12 @@
 """One process of a runner: what it said on the report stream, and the limits that end it.
 
-The stream is JSON lines, written by a process that also runs the code under test. So every line is checked: it must be
-an event, of a test that was collected and is running; anything else is recorded as a violation.
+The stream is JSON lines, written by a process that also runs the code under test. So every line is checked:
+it must be an event, of a test that was collected and is running; anything else is recorded as a violation.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -109,7 +110,9 @@ class Segment:
             }
 
     def stuck_file(self) -> str:
-        """The file whose collection ended the process; '' if another reason did (status 4 is pytest's usage error)."""
+        """The file whose collection ended the process; '' if another reason did (status 4 is pytest's usage
+        error).
+        """
         return "" if self.collection_finished or self.ended == 4 else self.collecting_file
 
     def failing(self) -> set[str]:
@@ -214,10 +217,8 @@ class Process:
 
 
 def _signal_group(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):  # it is gone, which is what was wanted
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # it is gone, which is what was wanted
 
 
 def _oom_kills() -> int:

@@ -1,7 +1,8 @@
 """A whole run of a suite: one process after another until every collected test has an outcome.
 
-A test that hangs or ends its process gets its outcome here, and the rest is run again without it. What the report stream,
-JUnit, the canary and the exit status say is compared; where they cannot all be true, that is a disagreement.
+A test that hangs or ends its process gets its outcome here, and the rest is run again without it. What the
+report stream, JUnit, the canary and the exit status say is compared; where they cannot all be true, that is a
+disagreement.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ JUNIT_BYTES = 64 << 20
 
 
 class Suite:
-    """A whole run: one process after another until every collected test has an outcome or the limit is reached."""
+    """A whole run: one process after another until every collected test has an outcome or the limit is
+    reached.
+    """
 
     def __init__(self, spec: dict[str, Any], account: Account, tree: Tree, private: Path) -> None:
         self.spec = spec
@@ -51,9 +54,8 @@ class Suite:
             os.chmod(private / name, 0o644)
         self.home = self._folder("home")
         self.out = self._folder("out")
-        (self.home / ".gitconfig").write_text(
-            "[safe]\n\tdirectory = *\n"
-        )  # the project belongs to more than one user
+        # The project belongs to more than one user, which git refuses to work in otherwise.
+        (self.home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
 
     def _folder(self, name: str) -> Path:
         path = self.private / name
@@ -65,7 +67,7 @@ class Suite:
         """A clean environment, the same on every host. Hash order is fixed, and shuffled with the tests."""
         values = {
             "PATH": f"{os.path.dirname(self.spec['python'])}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(self.home), "USER": self.account.name or "tester", "LOGNAME": self.account.name or "tester",
+            "HOME": str(self.home), "USER": self.account.name, "LOGNAME": self.account.name,
             "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": str((seed or 0) % 2**32), "PYTHONNOUSERSITE": "1",
         }  # fmt: skip
         if faketime:
@@ -73,12 +75,15 @@ class Suite:
             if not found:
                 raise Broken("The image has no libfaketime.")
             values |= {
-                "LD_PRELOAD": found[0], "FAKETIME": faketime, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
+                "LD_PRELOAD": found[0], "FAKETIME": faketime,
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1",
             }  # fmt: skip
         return values | self.spec["env"]
 
     def rebuild(self) -> bool:
-        """What has to be made again after a patch (extension modules, generated code), as the account under test."""
+        """What has to be made again after a patch (extension modules, generated code), as the account under
+        test.
+        """
         if not self.spec["rebuild"]:
             return True
         segment = Segment(collection_finished=True)
@@ -121,7 +126,12 @@ class Suite:
             "test_seconds": self.spec["test_seconds"],
         }))  # fmt: skip
         os.chmod(settings, 0o644)
-        argv = [self.spec["python"], str(self.private / f"reporter_{self.spec['runner']}.py"), *self.spec["options"], *arguments]
+        argv = [
+            self.spec["python"],
+            str(self.private / f"reporter_{self.spec['runner']}.py"),
+            *self.spec["options"],
+            *arguments,
+        ]
         if self.spec["runner"] == "pytest":
             argv.append(f"--junitxml={self.out}/junit-{number}.xml")
         segment = Segment()
@@ -241,7 +251,7 @@ class Suite:
 
 
 def _exit_contradictions(segment: Segment) -> list[str]:
-    """What the exit status says against the stream. Only for a process that ended by itself after collecting."""
+    """What the exit status says against the stream, of a process that ended by itself after collecting."""
     code, ended = segment.exit_code, segment.ended
     failing = segment.failing()
     excused = any(result["status"] in (TIMEOUT, CRASHED) for result in segment.results.values())
@@ -253,7 +263,8 @@ def _exit_contradictions(segment: Segment) -> list[str]:
         return [f"exit: the runner ended with {ended}, its process with {code}"]
     if code == 0 and (failing or segment.collection_errors):
         return [
-            f"exit: status 0, but {len(failing)} tests failed and {len(segment.collection_errors)} files were not collected"
+            f"exit: status 0, but {len(failing)} tests failed"
+            f" and {len(segment.collection_errors)} files were not collected"
         ]
     nothing_ran = code == 5 and not segment.results
     if code != 0 and not failing and not segment.collection_errors and not nothing_ran:

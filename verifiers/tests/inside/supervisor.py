@@ -1,19 +1,22 @@
 """Runs a test suite that may be hostile, and says what became of each test.
 
-`grade [PATCH]` applies a submission, puts the hidden tests in place, runs the suite and writes reward.json and report.json
-to /logs/verifier; without PATCH the tree is graded as it stands. `observe` runs the suite in one of the states base,
-before and after, and reports every outcome instead of a reward. Both take the same way, so what validation saw is what a
-grader will see.
+`grade [PATCH]` applies a submission, puts the hidden tests in place, runs the suite and writes reward.json
+and report.json to /logs/verifier; without PATCH the tree is graded as it stands. `observe` runs the suite in
+one of the states base, before and after, and reports every outcome instead of a reward. Both take the same
+way, so what validation saw is what a grader will see.
 
 What holds:
-- This process is root and only reads from the code under test, which runs as another user and cannot signal it, nor
-  read this folder, nor write the hidden tests.
-- Every test that was collected gets an outcome: one that hangs past its alarm is killed and becomes `timeout`, one
-  that ends the process becomes `crashed`, and the rest is run again without it, within the limit of the suite.
-- A zero reward is on disk before the first foreign instruction runs. Nothing a submission does to this grading (a full
-  disk, a spent limit) can turn it into our failure; only exit status 70 says that the environment itself is broken.
+- This process is root and only reads from the code under test, which runs as another user and cannot signal
+  it, nor read this folder, nor write the hidden tests.
+- Every test that was collected gets an outcome: one that hangs past its alarm is killed and becomes
+  `timeout`, one that ends the process becomes `crashed`, and the rest is run again without it, within the
+  limit of the suite.
+- A zero reward is on disk before the first foreign instruction runs. Nothing a submission does to this
+  grading (a full disk, a spent limit) can turn it into our failure; only exit status 70 says that the
+  environment itself is broken.
 
-Standard library only, Python 3.9 or later, and the modules beside it: all are copied verbatim into every bundle.
+Standard library only, Python 3.9 or later, and the modules beside it: all are copied verbatim into every
+bundle.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ MALFORMED = 65  # EX_DATAERR
 
 
 def write_verdict(result: dict[str, Any], logs: Path) -> None:
-    """reward.json is flat numbers, as every consumer of Harbor tasks reads it; the evidence stands beside it."""
+    """reward.json is flat numbers, as consumers of Harbor tasks read it; the evidence stands beside it."""
     forged = result["kind"] in ("tampered", "malformed")
     reward = {name: 0.0 if forged else result[name] for name in ("reward", "fail_to_pass", "pass_to_pass")}
     for name, value in (("report.json", result), ("reward.json", reward)):

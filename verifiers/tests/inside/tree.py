@@ -1,8 +1,9 @@
-"""The project in the work directory: its pristine files, the submission, the hidden tests, and who may write what.
+"""The project in the work directory: its pristine files, the submission, the hidden tests, and who may write
+what.
 
-What runs git runs it as the account under test, with the pristine repository's configuration or none. What runs as root
-(putting tests in place) never follows a link that a submission may have made, and runs only while no process of the
-account is alive.
+What runs git runs it as the account under test, with the pristine repository's configuration or none. What
+runs as root (putting tests in place) never follows a link that a submission may have made, and runs only
+while no process of the account is alive.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ HERE = Path(__file__).resolve().parent
 
 # Files that steer a test run. Of these, what a submission adds is removed (see `Tree.restore`).
 INFRASTRUCTURE = (
-    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml",
-    "sitecustomize.py", "usercustomize.py",
+    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg",
+    "pyproject.toml", "sitecustomize.py", "usercustomize.py",
 )  # fmt: skip
 
 
@@ -55,8 +56,8 @@ class Tree:
         try:
             return subprocess.run(
                 ["git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", *arguments],
-                cwd=self.root, env=environment, input=stdin, capture_output=True, preexec_fn=self.account.enter,
-                timeout=300, check=False,
+                cwd=self.root, env=environment, input=stdin, capture_output=True, check=False, timeout=300,
+                preexec_fn=self.account.enter,
             )  # fmt: skip
         except FileNotFoundError:
             raise Broken("The image has no git.") from None
@@ -86,7 +87,9 @@ class Tree:
             capture_output=True,
         )
         (bare / "info").mkdir(exist_ok=True)
-        (bare / "info" / "attributes").write_text("* -text -ident -filter -working-tree-encoding\n")  # bytes are bytes
+        (bare / "info" / "attributes").write_text(
+            "* -text -ident -filter -working-tree-encoding\n"
+        )  # bytes are bytes
         listing = self._git("apply", "--numstat", "-z", "-", git_dir=bare, stdin=patch)
         if listing.returncode:
             raise Malformed(f"The patch cannot be read: {tail(listing.stderr, 500)}")
@@ -96,7 +99,9 @@ class Tree:
             raise Malformed(f"The patch does not apply: {tail(done.stderr, 500)}")
 
     def hand_over(self) -> None:
-        """Let the account under test write the project, as its developers could; git's own folder stays as it is."""
+        """Let the account under test write the project, as its developers could; git's own folder stays as it
+        is.
+        """
         if not self.account.own:
             return
         for path in self._walk():
@@ -111,7 +116,9 @@ class Tree:
                 yield os.path.join(folder, name)
 
     def restore(self) -> None:
-        """Tests and what steers them as they should be, whatever stood there. No foreign process runs meanwhile."""
+        """Tests and what steers them as they should be, whatever stood there. No foreign process runs
+        meanwhile.
+        """
         folders = tuple(path for path in self.protected if path.endswith("/"))
         for path in list(self._walk()):
             name = os.path.relpath(path, self.root)
@@ -147,7 +154,9 @@ class Tree:
             self._write(path, done.stdout, mode, owner=(self.account.uid, self.account.gid))
 
     def _place_hidden(self, path: str, mode: str, data: bytes) -> None:
-        """A hidden test: root's, read-only, in folders where the account may add files but not move these away."""
+        """A hidden test: root's, read-only, in folders where the account may add files but not move these
+        away.
+        """
         self._write(path, data, mode, owner=(os.getuid(), os.getgid()))
         if mode != "120000":
             os.chmod(self.root / path, 0o555 if mode == "100755" else 0o444)
@@ -215,6 +224,8 @@ def _blob_name(path: Path) -> str:
 
 
 def _literal(path: str) -> str:
-    """A pattern for `git apply --exclude` that matches `path` only, or everything below it if it ends in a slash."""
+    """A pattern for `git apply --exclude` that matches `path` only, or everything below it if it ends in a
+    slash.
+    """
     escaped = re.sub(r"([\\*?\[\]])", r"\\\1", path)
     return escaped + "*" if path.endswith("/") else escaped
