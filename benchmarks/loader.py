@@ -42,9 +42,9 @@ def through_outbox(home: Path, tasks: list[Task], flushes: int) -> dict[str, flo
     for start in range(0, len(tasks), per_flush):
         outbox.append(tasks[start : start + per_flush])
         outbox.flush()
-    flushed = time.perf_counter()
+    flushed, cpu = time.perf_counter(), time.process_time()
     load(settings)
-    loaded = time.perf_counter()
+    loaded, cpu = time.perf_counter(), time.process_time() - cpu
     with Reader(settings) as reader:
         (stored,) = reader.sql("SELECT count(*) FROM tasks").rows[0]
     if stored != len(tasks):
@@ -52,6 +52,7 @@ def through_outbox(home: Path, tasks: list[Task], flushes: int) -> dict[str, flo
     return {
         "flush_seconds": flushed - started,
         "load_seconds": loaded - flushed,
+        "load_cpu_seconds": cpu,
         "loader_rows_per_second": len(tasks) / (loaded - flushed),
         "rows_per_second": len(tasks) / (loaded - started),
         "warehouse_bytes_per_row": settings.warehouse.stat().st_size / len(tasks),
