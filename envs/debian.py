@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -28,7 +30,6 @@ PYTHON_OF = {"bullseye": "3.9", "bookworm": "3.11", "trixie": "3.13"}
 """Supported Debian suites and the Python each one packages."""
 
 MIRROR_SECONDS = 20
-BOOTSTRAP_SECONDS = 1200
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 
 # What the public slim images set, and why: no services start in a build, and no layer keeps package caches.
@@ -81,7 +82,7 @@ def _exists(url: str) -> bool:
 
 
 def apt_sources(suite: str, mirror: str) -> str:
-    """sources.list of a suite: the archive, and its updates and security updates where the mirror has them."""
+    """sources.list of a suite: the archive, with updates and security updates where the mirror has them."""
     archive = mirror.rstrip("/")
     lines = [f"deb {archive} {suite} main"]
     for uri, extra in ((archive, f"{suite}-updates"), (f"{archive}-security", f"{suite}-security")):
@@ -117,29 +118,38 @@ def make_rootfs(suite: str, tarball: Path, *, progress: Progress) -> None:
     """Write `suite` as a gzipped tar to `tarball`, all or nothing. Takes about a minute."""
     _check_tools(suite)
     tarball.parent.mkdir(parents=True, exist_ok=True)
+    for left in tarball.parent.glob(f"{suite}-*/"):  # of a killed run: the caller holds the suite's lock
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=f"{suite}-", dir=tarball.parent) as folder:
         root = Path(folder) / "rootfs"
         _debootstrap(suite, root, progress)
         progress(f"debian {suite}: packing")
         _trim(suite, root)
         packed = Path(folder) / "rootfs.tar.gz"
-        subprocess.run(["tar", "--numeric-owner", "-C", root, "-czf", packed, "."], check=True)
+        command = ["tar", "--numeric-owner", "-C", str(root), "-czf", str(packed), "."]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = " ".join(done.stderr.split())[-200:]
+            raise FactoryError(
+                f"Debian {suite} could not be packed into {tarball.parent} ({said}): free some space."
+            )
         packed.rename(tarball)
 
 
 def _debootstrap(suite: str, root: Path, progress: Progress) -> None:
     """Run debootstrap, telling what it does. Its output goes through `progress` line by line."""
-    command = ["debootstrap", "--variant=minbase", f"--keyring={KEYRING}", suite, str(root)]
+    # What it mounts goes with its own mount namespace, however it ends; without one, with its exit handler.
+    command = ["unshare", "--mount"] if shutil.which("unshare") else []
+    command += ["debootstrap", "--variant=minbase", f"--keyring={KEYRING}", suite, str(root)]
     if mirror := host_mirror():
         command.append(mirror)
     said: list[str] = []
-    # Its own session: a Ctrl-C at the keyboard must not end it half way through unmounting what it mounted.
     run = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,
+        start_new_session=True,  # a group of its own, to end as one
         env=_clean_environment(),
     )
     assert run.stdout is not None
@@ -147,11 +157,12 @@ def _debootstrap(suite: str, root: Path, progress: Progress) -> None:
         for line in run.stdout:
             said.append(line.rstrip())
             progress(f"debian {suite}: {line.strip().removeprefix('I: ')}")
-        code = run.wait(timeout=BOOTSTRAP_SECONDS)
-    finally:
-        if run.poll() is None:
-            run.terminate()
-            run.wait()
+        code = run.wait()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        raise
     if code != 0:
         last = " / ".join(line for line in said[-3:] if line)
         raise FactoryError(

@@ -46,10 +46,6 @@ _lock = threading.Lock()
 _registry_answers: bool | None = None
 
 
-def _silent(_: str) -> None:
-    return
-
-
 async def ensure_base(
     suite: str, settings: Settings, *, daemon: Daemon | None = None, progress: Progress | None = None
 ) -> str:
@@ -58,7 +54,21 @@ async def ensure_base(
     Seconds when the file system is cached under `settings.cache`, about a minute when it is not. Safe to
     call from many processes at once. Raises FactoryError when it can be neither pulled nor made.
     """
-    return await asyncio.to_thread(_ensure, suite, settings, daemon or Daemon(), progress or _silent)
+    cancelled = threading.Event()
+
+    def tell(what: str) -> None:
+        if cancelled.is_set():
+            raise FactoryError(f"The base image of {suite} was not made: cancelled.")
+        if progress is not None:
+            progress(what)
+
+    making = asyncio.ensure_future(asyncio.to_thread(_ensure, suite, settings, daemon or Daemon(), tell))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        cancelled.set()
+        await asyncio.wait([making])
+        raise
 
 
 def _ensure(suite: str, settings: Settings, daemon: Daemon, progress: Progress) -> str:

@@ -1,4 +1,4 @@
-"""What a sandbox reaches: nothing, or a listed host by the proxy; never host, neighbours, private addresses."""
+"""What a sandbox reaches: nothing, or a listed host by the proxy; never host, neighbours or private nets."""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +98,22 @@ def test_missing_debootstrap_says_how_to_get_it(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(FactoryError, match="apt-get install debootstrap"):
         debian.make_rootfs("bookworm", tmp_path / "x.tar.gz", progress=lambda _: None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.network
+async def test_a_cancelled_bootstrap_leaves_nothing(tmp_path: Path, docker: DockerBackend) -> None:
+    tarball = tmp_path / "base/x.tar.gz"
+    if shutil.which("debootstrap") is None or os.geteuid() != 0:
+        pytest.skip("making a base image needs debootstrap and root")
+
+    def stop(line: str) -> None:
+        if "Retrieving" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        debian.make_rootfs("bookworm", tarball, progress=stop)
+    assert list(tarball.parent.iterdir()) == []
+    assert str(tmp_path) not in Path("/proc/mounts").read_text()
 
 
 def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, docker: DockerBackend) -> None:
