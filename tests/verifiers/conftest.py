@@ -55,7 +55,8 @@ def app_tar() -> bytes:
 
 
 async def _build() -> BuiltImage:
-    settings = Settings()
+    home = Path(tempfile.mkdtemp())
+    settings = Settings(home=home)
     backend = DockerBackend(settings)
     recipe = PythonRecipe(
         name="calc", version="1", python="3.11", suite="bookworm", requires=(),
@@ -75,6 +76,7 @@ async def _build() -> BuiltImage:
             shutil.rmtree(context)
     finally:
         await backend.close()
+        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,10 @@ def make(dest: Path, **changes: Any) -> BundleDigest:
     environment = dest.parent / "environment"
     environment.mkdir(parents=True, exist_ok=True)
     (environment / "Dockerfile").write_text("FROM debian\n")
-    (environment / "app.tar").write_bytes(b"\0tar")
+    with tarfile.open(environment / "app.tar", "w") as tar:
+        entry = tarfile.TarInfo("a.py")
+        entry.size = 6
+        tar.addfile(entry, io.BytesIO(b"x = 1\n"))
     values: dict[str, Any] = {
         "task_id": "abc", "kind": "bug_fix", "repo": "calc", "instruction": "Mend it.\n",
         "environment_dir": environment,
@@ -52,6 +58,8 @@ def test_layout_and_task_toml(tmp_path: Path) -> None:
     assert task["task"]["name"] == "verifactory/abc"
     assert task["environment"]["network_mode"] == task["verifier"]["network_mode"] == "no-network"
     assert task["metadata"] == {"language": "python", "license": "MIT"}
+    pristine = json.loads((tmp_path / "one" / "tests" / "pristine.json").read_text())
+    assert pristine == {"a.py": ["100644", "7d4290a117a4ddcc11daae7ea675841033830c8f"]}
     assert (tmp_path / "one" / "tests" / "test.sh").stat().st_mode & 0o111
 
 

@@ -258,6 +258,9 @@ async def test_the_tree_as_it_stands(
     try:
         await sandbox.upload({"/tests": bundle / "tests", "/solution": bundle / "solution"})
         rewards = []
+        commit = "git -c user.name=a -c user.email=a@b commit -qam 'Tests as I like them'"
+        easier = f"cd /app && echo 'assert False' > tests/test_double.py && {commit}"
+        assert (await sandbox.exec(["/bin/sh", "-c", easier], user="agent", timeout=30)).ok
         for command in (["true"], ["/bin/sh", "/solution/solve.sh"]):
             assert (await sandbox.exec(command, timeout=30)).ok
             result = await sandbox.exec(["/bin/sh", "/tests/test.sh"], timeout=100)

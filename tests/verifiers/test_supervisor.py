@@ -212,13 +212,11 @@ async def test_nothing_of_a_run_is_left(
         await sandbox.stop()
 
 
+SLOW = "import time\n\n\ndef test_a():\n    pass\n\n\ndef test_b():\n    time.sleep(60)\n"
+
+
 def test_suite_limit_ends_everything(tmp_path: Path) -> None:
-    project = make_project(
-        tmp_path / "app",
-        {
-            "tests/test_slow.py": "def test_a():\n    pass\n\n\ndef test_b():\n    __import__('time').sleep(60)\n"
-        },
-    )
+    project = make_project(tmp_path / "app", {"tests/test_slow.py": SLOW})
     report = observe_here(tmp_path, project, "--state", "base", test_seconds=50, suite_seconds=3)
     assert statuses(report) == {
         "tests/test_slow.py::test_a": "passed",

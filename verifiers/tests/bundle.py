@@ -13,9 +13,10 @@ import math
 import os
 import shutil
 import stat
+import tarfile
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import tomli_w
@@ -130,7 +131,7 @@ def render(
     build_seconds: float = 900,
     agent_seconds: float = 3600,
 ) -> BundleDigest:
-    """Write the bundle to `dest`, or find it there. `spec.deleted` and the roles are the spec's own."""
+    """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project, as in the image."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
@@ -146,6 +147,7 @@ def render(
             part / "solution" / "solve.sh", SOLVE_SH.format(workdir=spec.workdir).encode(), executable=True
         )
         write_tests(part / "tests", spec, hidden)
+        _write(part / "tests" / "pristine.json", _pristine(environment_dir / "app.tar"))
         manifest = json.dumps(
             {"schema": 1, "task_id": task_id, "files": _digests(part)}, sort_keys=True, indent=1
         ).encode()
@@ -210,6 +212,28 @@ def _task_toml(
             "workdir": spec.workdir,
         },
     }
+
+
+def _pristine(app: Path) -> bytes:
+    """Mode and git object of every file of the project as it enters the image."""
+    files = {}
+    with tarfile.open(app) as tar:
+        for entry in tar:
+            name = PurePosixPath(entry.name).as_posix()
+            if entry.issym():
+                files[name] = ("120000", _git_object(os.fsencode(entry.linkname)))
+            elif entry.isfile():
+                content = tar.extractfile(entry)
+                assert content is not None
+                files[name] = (
+                    "100755" if entry.mode & stat.S_IXUSR else "100644",
+                    _git_object(content.read()),
+                )
+    return json.dumps(files, sort_keys=True, indent=0).encode()
+
+
+def _git_object(data: bytes) -> str:
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 def _copy_environment(source: Path, dest: Path) -> None:

@@ -61,7 +61,7 @@ class TestSpec(BaseModel):
     deleted: tuple[RelativePath, ...] = Field((), description="Test files that the gold change deletes.")
     protected: tuple[RelativePath, ...] = Field(
         (),
-        description="What a submission cannot change (tests, and what steers them): files, folders ending in '/'.",
+        description="Files, and folders ending in '/', that a submission cannot change.",
     )
     unprotected: tuple[RelativePath, ...] = Field(
         (),

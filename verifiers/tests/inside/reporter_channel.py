@@ -56,7 +56,8 @@ def pose_as(module):
     assert spec is not None
     if spec.submodule_search_locations:  # a package; before pytest 5.4 pytest was a module
         spec = importlib.util.find_spec(module + ".__main__")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     main = sys.modules["__main__"]
     main.__spec__, main.__file__ = spec, spec.origin
     sys.argv[0] = spec.origin

@@ -74,7 +74,7 @@ class Segment:
         if kind == "collect":
             self.collecting, self.collecting_file = _text(event["id"]), _text(event["file"])
         elif kind == "collection_error":
-            self.collection_errors[_text(event["id"])] = _text(event["message"])
+            self.collection_errors[_text(event["id"])] = readable(_text(event["message"]))
         elif kind == "collected":
             self.collected.extend(_text(name) for name in event["ids"])
         elif kind == "collection_finished":
@@ -100,6 +100,7 @@ class Segment:
         self.settle(name, event["status"], float(event["seconds"]), _text(event["message"]))
 
     def settle(self, name: str, status: str, seconds: float, message: str) -> None:
+        message = readable(message)
         known = self.results.get(name)
         if known is None or SEVERITY.index(status) < SEVERITY.index(known["status"]):
             self.results[name] = {
@@ -124,6 +125,11 @@ def _text(value: str) -> str:
     if not isinstance(value, str):
         raise TypeError(value)
     return value[:LINE_BYTES].encode("utf-8", "backslashreplace").decode()
+
+
+def readable(message: str) -> str:
+    """Without control characters, which terminals and databases act on."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", "", message)
 
 
 @dataclass

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from account import Account, Broken
-from segment import CRASHED, ERROR, LOG_BYTES, PASSED, TIMEOUT, XFAILED, XPASSED, Process, Segment
+from segment import CRASHED, ERROR, LOG_BYTES, PASSED, TIMEOUT, XFAILED, XPASSED, Process, Segment, readable
 from tree import Tree
 
 HERE = Path(__file__).resolve().parent
@@ -68,7 +68,8 @@ class Suite:
         values = {
             "PATH": f"{os.path.dirname(self.spec['python'])}:/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home), "USER": self.account.name, "LOGNAME": self.account.name,
-            "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONHASHSEED": str((seed or 0) % 2**32), "PYTHONNOUSERSITE": "1",
+            "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONNOUSERSITE": "1",
+            "PYTHONHASHSEED": str((seed or 0) % 2**32),
         }  # fmt: skip
         if faketime:
             found = sorted(glob.glob("/usr/lib/*/faketime/libfaketime.so.1"))
@@ -246,7 +247,7 @@ class Suite:
             "outcome": self.outcome,
             "disagreements": self.disagreements[:100],
             "seconds": round(time.monotonic() - self.begin, 3),
-            "log": self.log.decode("utf-8", "replace"),
+            "log": readable(self.log.decode("utf-8", "replace")),
         }
 
 
