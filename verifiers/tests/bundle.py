@@ -131,7 +131,7 @@ def render(
     build_seconds: float = 900,
     agent_seconds: float = 3600,
 ) -> BundleDigest:
-    """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project, as in the image."""
+    """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project as imaged."""
     dest.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
