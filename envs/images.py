@@ -256,5 +256,5 @@ def _apt_hosts_in(client: DockerClient, tag: str) -> tuple[str, ...]:
 
 def apt_hosts(client: DockerClient) -> tuple[str, ...]:
     """Hosts of the apt sources in all base images here: what `apt-get` in a build has to reach."""
-    images = client.images.list(filters={"label": [f"{LABEL}=1", f"{KIND}=base"]})
-    return tuple(sorted({host for image in images for host in image.labels.get(APT_HOSTS, "").split()}))
+    images = client.api.images(filters={"label": [f"{LABEL}=1", f"{KIND}=base"]})
+    return tuple(sorted({host for image in images for host in image["Labels"].get(APT_HOSTS, "").split()}))

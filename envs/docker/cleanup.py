@@ -126,7 +126,11 @@ def _layers(api: APIClient, image: str) -> tuple[tuple[Any, int], ...]:
     """Layers from the bottom up, each named by all that is below it: shared layers get one name."""
     chain: tuple[Any, ...] = ()
     layers = []
-    for step in reversed(api.history(image)):
+    try:
+        steps = api.history(image)
+    except ImageNotFound:
+        return ()  # removed by somebody since we listed it
+    for step in reversed(steps):
         chain = (hash(chain), step["Created"], step["CreatedBy"], step["Size"])
         layers.append((hash(chain), step["Size"]))
     return tuple(layers)
