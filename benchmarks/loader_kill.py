@@ -44,7 +44,7 @@ STRIDE = 1_000_000
 def batch_of(writer: int, number: int) -> list[Task]:
     """The tasks of one batch: the same ones whenever it is done, but for when."""
     return [
-        task.model_copy(update={"at": utcnow()})
+        task.model_copy(update={"recorded_at": utcnow()})
         for task in made_up_tasks(BATCH, first=writer * STRIDE + number * BATCH, seed=writer)
     ]
 
@@ -154,14 +154,14 @@ def compare_with_written(settings: Settings) -> dict[str, int]:
     for writer in range(WRITERS):
         done = progress_of(settings.home, writer)
         expected |= {t.task_id: t for number in range(done) for t in batch_of(writer, number)}
-    names = [name for name in Task.model_fields if name != "at"]
+    names = [name for name in Task.model_fields if name != "recorded_at"]
     with Reader(settings) as reader:
         rows = reader.sql(f"SELECT {', '.join(names)} FROM tasks").rows
         events = [item for (item,) in reader.sql("SELECT item FROM events").rows]
         status = "SELECT task_id FROM task_overview WHERE status = 'validated'"
         statuses = [task for (task,) in reader.sql(status).rows]
     stored = {row[0]: Task.model_validate(dict(zip(names, row, strict=True))) for row in rows}
-    when = {"at": utcnow()}
+    when = {"recorded_at": utcnow()}
     lists = ([row[0] for row in rows], events, statuses)
     return {
         "items": len(expected),

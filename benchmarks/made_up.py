@@ -52,5 +52,5 @@ def _task(number: int, draw: random.Random, text: Callable[[int], str]) -> Task:
         statement_check="rules",
         bundle="",
         run_id="made-up",
-        at=when,
+        recorded_at=when,
     )

@@ -112,16 +112,16 @@ TASKS = """
         'rules' AS statement_check,
         '' AS bundle,
         'made-up' AS run_id,
-        source_date AS "at"
+        source_date AS recorded_at
     FROM range({first}, {last}) r(i), pieces
 """
 
 EVENTS = """
     INSERT INTO task_events BY NAME
     SELECT task_id, 'status' AS event, value, '' AS reason, 'made-up' AS run_id,
-        "at" + INTERVAL (position) MINUTE AS "at"
+        recorded_at + INTERVAL (position) MINUTE AS recorded_at
     FROM (
-        SELECT task_id, "at", unnest(['built', 'validated', 'published']) AS value,
+        SELECT task_id, recorded_at, unnest(['built', 'validated', 'published']) AS value,
             unnest([1, 2, 3]) AS position, hash(task_id) % 10 AS luck
         FROM tasks
     )

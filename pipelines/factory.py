@@ -51,7 +51,7 @@ class Ledger:
         """Load what lies in the outbox, then read the run's events."""
         load(settings)
         query = (
-            "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, at"
+            "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, recorded_at"
         )
         decided: dict[str, str] = {}
         attempts: dict[str, int] = {}
@@ -80,7 +80,9 @@ class Tally:
             self.reasons[key] = self.reasons.get(key, 0) + 1
 
 
-def mine(family: Family, source: str, options: Any, settings: Settings, run: str, tally: Tally) -> list[Mined]:
+def mine(
+    family: Family, source: str, options: Any, settings: Settings, run: str, tally: Tally
+) -> list[Mined]:
     """Mine a source; record every candidate; return those accepted and not yet decided, newest first."""
     ledger = Ledger.read(settings, run)
     outbox = Outbox(settings)

@@ -33,7 +33,7 @@ BATCH = 10
 
 
 def _quiet(_item: str, _stage: str, _outcome: str) -> None:
-    """Progress of a scheduled run: the warehouse has it."""
+    """A scheduled run tells nobody: the warehouse has it."""
 
 
 @task(name="mine", persist_result=False, cache_policy=NO_CACHE)
@@ -56,7 +56,7 @@ async def shard_flow(
     source: str,
     options: Any,
     settings: Settings,
-    progress: Progress = _quiet,
+    progress: Progress | None = None,
     again: str = "",
 ) -> Tally:
     """Mine one source and take its candidates through the family's steps."""

@@ -41,8 +41,10 @@ def evidence(settings: Settings, task_id: str) -> dict[str, list[list[Any]]]:
     params = {"task": task_id}
     validations = reader.sql(
         "SELECT control, run, verdict, reward, expected, passed, seconds FROM validations "
-        "WHERE task_id = $task ORDER BY at, control, run",
+        "WHERE task_id = $task ORDER BY recorded_at, control, run",
         params,
     )
-    flakes = reader.sql("SELECT state, runs, wavered, upper FROM flaky WHERE task_id = $task ORDER BY state", params)
+    flakes = reader.sql(
+        "SELECT state, runs, wavered, upper FROM flaky WHERE task_id = $task ORDER BY state", params
+    )
     return {"validations": [list(r) for r in validations.rows], "flakes": [list(r) for r in flakes.rows]}

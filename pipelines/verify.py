@@ -19,15 +19,8 @@ from warehouse.records import Task, TaskEvent, Validation, content_id, to_json, 
 from warehouse.settings import Settings
 
 
-async def run_control(
-    chosen: Family,
-    bundle: Path,
-    control: Control,
-    sandboxes: SandboxBackend,
-    *,
-    task_id: str,
-    run_id: str,
-    run: int,
+async def control_outcome(
+    verifier: Verifier, bundle: Path, control: Control, sandboxes: SandboxBackend, *, task_id: str, run_id: str, run: int
 ) -> Validation:
     """Grade one control. An infrastructure verdict is a control that did not pass, and says so."""
     started = time.monotonic()
@@ -75,7 +68,7 @@ async def verify_tasks(
                         verifier, bundle, control, backend, task_id=task.task_id, run_id=run_id, run=run
                     )
                     outcomes.append(outcome)
-                    row = outcome.model_dump(mode="json", exclude={"checks", "at"})
+                    row = outcome.model_dump(mode="json", exclude={"checks", "recorded_at"})
                     rows.append(row)
                     told(row)
         broken = [o for o in outcomes if not o.passed and o.verdict != VerdictKind.INFRASTRUCTURE]

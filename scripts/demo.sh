@@ -3,7 +3,8 @@
 # Run it again and it goes on where it stopped; what was decided is not done twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-home=${VERIFACTORY_HOME:-.verifactory}
+export VERIFACTORY_HOME=.verifactory  # where examples/sft_tiny/sft.toml looks for its shard
+home=$VERIFACTORY_HOME
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
 step "What this machine has"

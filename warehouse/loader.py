@@ -5,7 +5,7 @@
   `loaded_files`. A unit is taken whole or not at all. Only after the commit does it move to `archive/`; a
   unit found in the outbox that is already in `loaded_files` was committed by a loader killed before the move,
   and is only moved.
-- Of rows with one key, the earlier `at` stays, then the smaller digest of the whole row. That choice does not
+- Of rows with one key, the earlier `recorded_at` stays, then the smaller digest of the whole row. That choice does not
   depend on order, so any units, loaded in any order, any number of times and in any split into loads, give
   the same tables.
 - A unit that cannot be read is set aside under `quarantine/` with its reason; the others load.
@@ -202,19 +202,19 @@ def _transaction(con: duckdb.DuckDBPyConnection, units: list[Path]) -> int:
 
 
 def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str) -> int:
-    """Merge rows into the record's table; of one key, the earlier `at`, then the smaller digest stays."""
+    """Merge rows into the record's table; of one key, the earlier `recorded_at`, then the smaller digest stays."""
     table, key = record.table, ", ".join(record.key)
     names = [f'"{column.name}"' for column in columns(record)]
     others = [name for name in names if name.strip('"') not in record.key]
     rows, keys, known = _count(con, record, incoming)
     one_each = merge = ""
     if keys < rows:
-        one_each = f'QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY "at", {_digest(record, "")}) = 1'
+        one_each = f'QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY recorded_at, {_digest(record, "")}) = 1'
     if known:  # asked for only where it is needed: it costs as much again as the insert
         merge = (
             f"ON CONFLICT ({key}) DO UPDATE SET "
             + ", ".join(f"{name} = excluded.{name}" for name in others)
-            + f' WHERE excluded."at" < {table}."at" OR (excluded."at" = {table}."at" '
+            + f' WHERE excluded.recorded_at < {table}.recorded_at OR (excluded.recorded_at = {table}.recorded_at '
             f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
         )
     con.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM {incoming} {one_each} {merge}")

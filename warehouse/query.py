@@ -51,7 +51,7 @@ class Reader:
         try:
             rows = con.fetchall()
         except duckdb.Error as error:
-            raise _wrong(error, query) from error
+            raise _wrong(error) from error
         return Result(tuple(column[0] for column in con.description or ()), rows)
 
     def arrow(self, query: str, params: Params | None = None) -> pa.Table:
@@ -60,7 +60,7 @@ class Reader:
         try:
             return con.to_arrow_table()
         except duckdb.Error as error:
-            raise _wrong(error, query) from error
+            raise _wrong(error) from error
 
     def snapshot_id(self) -> str:
         """sha256 of what the snapshot holds: its schema version and the outbox units loaded into it."""
@@ -91,17 +91,11 @@ class Reader:
                 )
             return self._con.execute(statements[0], params)
         except duckdb.Error as error:
-            raise _wrong(error, query) from error
+            raise _wrong(error) from error
 
 
-# DuckDB reads a bare `at` as the keyword of time travel and complains about the word after it.
-_BARE_AT = re.compile(r"""(?<!["'.\w])at(?!["'.\w])""", re.IGNORECASE)
-
-
-def _wrong(error: duckdb.Error, query: str) -> FactoryError:
-    unquoted = isinstance(error, duckdb.ParserException) and _BARE_AT.search(query)
-    hint = '; the column at has to be written "at", in double quotes' if unquoted else ""
-    return FactoryError(f"The query cannot be run: {plain(first_line(error))}{hint}.")
+def _wrong(error: duckdb.Error) -> FactoryError:
+    return FactoryError(f"The query cannot be run: {plain(first_line(error))}.")
 
 
 def done_items(settings: Settings, run_id: str) -> set[tuple[str, str]]:

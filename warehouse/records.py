@@ -2,7 +2,7 @@
 
 A record never changes. What changes about a task (status, split, difficulty) is an append-only `TaskEvent`,
 and views derive the present from it. That is what lets outbox files be loaded twice, or in any order, with
-one result: two rows of one key are the same fact, and where a crashed run wrote it twice the earlier `at`
+one result: two rows of one key are the same fact, and where a crashed run wrote it twice the earlier `recorded_at`
 wins.
 
 Column types follow from the annotations (see `warehouse.schema`): str → VARCHAR, int → BIGINT, float →
@@ -62,7 +62,7 @@ class Source(Record):
     license: str = Field(description="SPDX id as of the revision; '' when it could not be told.")
     attribution: str = Field(description="Authors, as the source names them.")
     raw: Json = "{}"
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Candidate(Record):
@@ -84,7 +84,7 @@ class Candidate(Record):
     verdict: str = Field(description="accepted | rejected")
     reason: str = Field("", description="Reason code when rejected.")
     detail: Json = "{}"
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Environment(Record):
@@ -105,7 +105,7 @@ class Environment(Record):
     attempts: int
     build_seconds: float
     build_log: str = Field("", description="sha256 of the log in the artifact store.")
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Task(Record):
@@ -138,7 +138,7 @@ class Task(Record):
     statement_check: str = Field(description="none | rules | model")
     bundle: str = Field(description="sha256 of the bundle's manifest; '' when none was rendered.")
     run_id: str
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class TaskEvent(Record):
@@ -152,7 +152,7 @@ class TaskEvent(Record):
     value: str
     reason: str = ""
     run_id: str
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class TestOutcome(Record):
@@ -175,7 +175,7 @@ class TestOutcome(Record):
         description="passed | failed | error | skipped | xfailed | xpassed | timeout | crashed | missing"
     )
     seconds: float
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Validation(Record):
@@ -195,7 +195,7 @@ class Validation(Record):
     checks: Json
     image_digest: str
     seconds: float
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Flake(Record):
@@ -215,7 +215,7 @@ class Flake(Record):
     runs: int
     wavered: int
     upper: float
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Artifact(Record):
@@ -227,7 +227,7 @@ class Artifact(Record):
     sha256: str
     kind: str
     size_bytes: int
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Event(Record):
@@ -252,7 +252,7 @@ class Event(Record):
     seconds: float = 0.0
     tokens: int = 0
     cost_usd: float = 0.0
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class Shard(Record):
@@ -269,7 +269,7 @@ class Shard(Record):
         description="sha256 of what the snapshot held: its schema version and loaded files."
     )
     rows: int
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 class TrainingRun(Record):
@@ -283,7 +283,7 @@ class TrainingRun(Record):
     step: int
     loss: float | None
     metrics: Json = "{}"
-    at: datetime = Field(default_factory=utcnow)
+    recorded_at: datetime = Field(default_factory=utcnow)
 
 
 RECORDS: tuple[type[Record], ...] = (

@@ -24,11 +24,11 @@ def derivation(only: str = "") -> str:
     life = ", ".join(f"'{status}'" for status in LIFE)
     return f"""
         WITH latest AS (
-            SELECT task_id, event, value, reason, "at"
+            SELECT task_id, event, value, reason, recorded_at
             FROM task_events {only}
             QUALIFY row_number() OVER (
                 PARTITION BY task_id, event
-                ORDER BY "at" DESC, coalesce(list_position([{life}], value), 0) DESC, value DESC, run_id DESC
+                ORDER BY recorded_at DESC, coalesce(list_position([{life}], value), 0) DESC, value DESC, run_id DESC
             ) = 1
         ),
         present AS (
@@ -36,7 +36,7 @@ def derivation(only: str = "") -> str:
                 task_id,
                 any_value(value) FILTER (event = 'status') AS status,
                 any_value(reason) FILTER (event = 'status') AS reason,
-                any_value("at") FILTER (event = 'status') AS status_at,
+                any_value(recorded_at) FILTER (event = 'status') AS status_at,
                 any_value(value) FILTER (event = 'split') AS split,
                 any_value(value) FILTER (event = 'difficulty') AS difficulty
             FROM latest GROUP BY task_id
@@ -52,8 +52,8 @@ def derivation(only: str = "") -> str:
             len(new_tests) AS new_tests,
             len(quarantined) AS quarantined,
             source_date,
-            "at" AS recorded_at,
-            coalesce(status_at, "at") AS status_at,
+            recorded_at,
+            coalesce(status_at, recorded_at) AS status_at,
             run_id, candidate_id, environment_id, parent, bundle
         FROM (FROM tasks {only}) LEFT JOIN present USING (task_id)
     """

@@ -42,7 +42,7 @@ ORDER BY flow, run_id, stage_order, stage;
 -- An item that several runs took through a stage counts once, as it went last.
 CREATE OR REPLACE VIEW last_events AS
 SELECT * FROM last_attempts
-QUALIFY row_number() OVER (PARTITION BY flow, stage, item ORDER BY "at" DESC, run_id DESC) = 1;
+QUALIFY row_number() OVER (PARTITION BY flow, stage, item ORDER BY recorded_at DESC, run_id DESC) = 1;
 
 -- The funnel of all runs together.
 CREATE OR REPLACE VIEW funnel_overall AS

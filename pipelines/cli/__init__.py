@@ -40,7 +40,8 @@ def main() -> None:
     """Entry point: turns errors into sentences and exit codes."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        run.add_families()
+        if sys.argv[1:2] == ["run"]:
+            run.add_families()
         app()
     except KeyboardInterrupt:
         errors.print("Stopped. Nothing is lost: run the same command again to go on.")
@@ -69,4 +70,6 @@ def user_sentences(error: BaseException) -> Iterator[str]:
 
 def _setting_sentence(fault: Any, model: str) -> str:
     where = ".".join(str(part) for part in fault["loc"])
-    return f"{model} {where!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault.get('input')!r:.80})."
+    return (
+        f"{model} {where!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault.get('input')!r:.80})."
+    )

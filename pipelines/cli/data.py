@@ -15,9 +15,13 @@ from warehouse.settings import Settings
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="One SELECT; views: funnel, task_overview, yield_by_source, flaky, cost.")],
+    query: Annotated[
+        str, typer.Argument(help="One SELECT; views: funnel, task_overview, yield_by_source, flaky, cost.")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run are quoted.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="CSV; cells that a spreadsheet would run are quoted.")
+    ] = False,
 ) -> None:
     """Query the warehouse's snapshot, read-only.
 
@@ -31,7 +35,7 @@ def sql(
     if as_json:
         show_json([dict(zip(result.columns, row, strict=True)) for row in result.rows])
     elif as_csv:
-        writer = csv.writer(sys.stdout)
+        writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(result.columns)
         writer.writerows([spreadsheet_safe(value) for value in row] for row in result.rows)
     else:
@@ -62,7 +66,7 @@ def load_outbox() -> None:
 
 
 def export(
-    layout: Annotated[str, typer.Argument(help="parquet | harbor | swebench | sft")],
+    layout: Annotated[str, typer.Argument(help="parquet | harbor | harbor-parquet | swebench | swebench-tasks | sft")],
     out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     where: Annotated[
         str, typer.Option(help="SQL predicate over task_overview.")
@@ -75,6 +79,8 @@ def export(
     from pipelines.export import EXPORTERS
 
     if layout not in EXPORTERS:
-        raise FactoryError(f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}.")
+        raise FactoryError(
+            f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}."
+        )
     report = EXPORTERS[layout](Settings(), where, out_dir)
     out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}")

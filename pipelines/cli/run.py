@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,9 @@ def _command(name: str, kind: type[Family]) -> Callable[..., None]:
     """A function whose signature is the family's options, as typer reads it."""
 
     def command(again: str, as_json: bool, **values: Any) -> None:
-        options = kind.Options.model_validate({key: value for key, value in values.items() if value is not None})
+        options = kind.Options.model_validate(
+            {key: value for key, value in values.items() if value is not None}
+        )
         run(name, kind(), options, again=again, as_json=as_json)
 
     parameters = [_parameter(key, info) for key, info in kind.Options.model_fields.items()]
@@ -78,6 +81,8 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
     sources = chosen.inputs(options)
     settings = Settings()
     err.print("Starting Prefect …" if err.is_terminal else "starting Prefect")
+    # What went wrong is told by us, in a sentence; Prefect would tell it again, as a traceback.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     from pipelines.flows import shard_flow, tally_rows
 
     faults: list[str] = []
@@ -87,7 +92,9 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
         for source in sources:
             shown = bar.add_task(source, total=None)
 
-            def progress(item: str, stage: str, outcome: str, shown: Any = shown, source: str = source) -> None:
+            def progress(
+                item: str, stage: str, outcome: str, shown: Any = shown, source: str = source
+            ) -> None:
                 bar.update(shown, description=f"{source}  {item[:8]} {stage} {outcome}")
                 if not err.is_terminal and outcome != "…":
                     err.print(f"{source}  {item[:8]}  {stage}: {outcome}", soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from pipelines.cli.terminal import err, out, show_json, show_table
+from pipelines.cli.terminal import err, heading, out, show_json, show_table
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
@@ -59,18 +59,18 @@ def show(
     if as_json:
         show_json({**record.model_dump(mode="json"), "evidence": proof})
         return
-    out.rule(f"{record.repo}  {record.kind}  {record.task_id}")
+    heading(f"{record.repo}  {record.kind}  {record.task_id}")
     out.print(escape(plain(record.instruction)), soft_wrap=True)
-    out.rule("tests")
+    heading("tests")
     for name in ("fail_to_pass", "new_tests", "quarantined"):
         ids: tuple[str, ...] = getattr(record, name)
         out.print(f"{name}: {len(ids)}")
         for test in ids[:20]:
             out.print(f"  {escape(plain(test))}", soft_wrap=True)
     out.print(f"pass_to_pass: {len(record.pass_to_pass)}")
-    out.rule("controls")
+    heading("controls")
     show_table(("control", "run", "verdict", "reward", "expected", "passed", "seconds"), proof["validations"])
-    out.rule("stability")
+    heading("stability")
     show_table(("state", "runs", "wavered", "upper bound (95 %)"), proof["flakes"])
     out.print(f"licence {escape(record.license)}, bundle {settings.bundles / record.task_id}", soft_wrap=True)
 
@@ -97,7 +97,9 @@ def verify(
     def told(row: dict[str, Any]) -> None:
         if not as_json:
             word = "ok" if row["passed"] else "FAILED"
-            err.print(f"{row['task_id']}  {row['control']:5}  run {row['run']}  {row['verdict']}  {row['reward']}  {word}")
+            err.print(
+                f"{row['task_id']}  {row['control']:5}  run {row['run']}  {row['verdict']}  {row['reward']}  {word}"
+            )
 
     rows = asyncio.run(verify_tasks(settings, records, runs=runs, told=told))
     if as_json:

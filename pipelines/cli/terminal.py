@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -13,15 +14,19 @@ from rich.table import Table
 
 from warehouse.query import plain
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+# A pipe has no width: lines there are as long as they need to be.
+PIPE = 400
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE)
+err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE)
 
 CELL = 200
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """A table fitted to the terminal; piped output keeps whole lines."""
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    if title:
+        heading(title)
+    table = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(escape(column), overflow="fold")
     for row in rows:
@@ -29,10 +34,17 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     out.print(table)
 
 
+def heading(text: str) -> None:
+    """A line that parts one section from the next."""
+    out.print(f"\n[bold]{escape(plain(text))}[/bold]")
+
+
 def cell(value: Any) -> str:
     """One value as table text: escapes stripped, markup escaped, long text cut."""
     if value is None:
         return ""
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1e5 else f"{value:,.0f}"
     text = plain(str(value))

@@ -6,6 +6,7 @@ merges and squashed pull requests. Both yield the same `Change`; everything afte
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from envs.languages import toolchain
 from envs.sandbox import BuiltImage, SandboxBackend
 from pipelines.family import Context, Control, Done, Mined, Rejected
-from pipelines.swe import git, releases
+from pipelines.swe import git, releases, statement
 from pipelines.swe.build import Built, build
+from pipelines.swe.change import Change, Refused
 from pipelines.swe.compose import Draft, compose, limits
+from pipelines.swe.filters import IsTest
 from pipelines.swe.image import bundle_image
+from pipelines.swe.split import split
+from pipelines.swe.trees import ObjectStore
 from pipelines.swe.validate import controls, validate
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
 from verifiers.verdict import Submission, Verdict, Verifier
-from warehouse.records import Task
+from warehouse.records import Task, to_json
 from warehouse.settings import Settings
 
 
@@ -45,7 +50,7 @@ class SweOptions(BaseModel):
     version: tuple[str, ...] = Field((), description="Only these releases, e.g. 2.1.0; repeat for more.")
     repo: tuple[Path, ...] = Field((), description="Local clone, bare or not; repeat for more.")
     branch: str | None = Field(None, description="Branch to mine; the clone's default branch if not given.")
-    kinds: tuple[git.Kind, ...] = Field(git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat.")
+    kinds: tuple[str, ...] = Field(git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat.")
     since: datetime | None = Field(None, description="Only changes published at or after this time.")
     until: datetime | None = Field(None, description="Only changes published before this time.")
     limit: int | None = Field(None, ge=1, description="Accepted candidates per source; none by default.")
@@ -86,15 +91,18 @@ class SweFamily:
         return list(options.package) if options.source == "releases" else [str(path) for path in options.repo]
 
     def mine(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
+        """Candidates that reading alone cannot refuse: licence, size, split and statement are settled here."""
         is_test = toolchain("python").is_test
         if options.source == "releases":
-            return releases.mine(
+            found = releases.mine(
                 source, settings, is_test=is_test, since=options.since, until=options.until, versions=options.version
             )
-        return git.mine(
-            source, settings, is_test=is_test,
-            since=options.since, until=options.until, kinds=options.kinds, branch=options.branch,
-        )  # fmt: skip
+        else:
+            found = git.mine(
+                source, settings, is_test=is_test,
+                since=options.since, until=options.until, kinds=options.kinds, branch=options.branch,
+            )  # fmt: skip
+        return (screened(mined, is_test) for mined in found)
 
     async def build(self, mined: Mined, context: Context) -> Done[Built] | Rejected:
         return await build(mined, context)
@@ -124,3 +132,20 @@ class SweVerifier:
 
         verifier = TestsVerifier(image_for, limits=limits(self.settings), runtime=self.settings.runtime)
         return await verifier.grade(bundle, submission, sandboxes)
+
+
+def screened(mined: Mined, is_test: IsTest) -> Mined:
+    """`mined`, or its rejection when it cannot be split or nothing says what it is about."""
+    if mined.change is None:
+        return mined
+    change: Change = mined.change
+    store = ObjectStore.open(change.store)
+    try:
+        parts = split(store, change.base_tree, change.gold_tree, is_test)
+        base, gold = store.tree(change.base_tree), store.tree(change.gold_tree)
+        statement.draft(change, base, gold, parts.gold_patch)
+    except Refused as refused:
+        detail = to_json({**json.loads(mined.candidate.detail), "why": refused.detail})
+        update = {"verdict": "rejected", "reason": refused.reason, "detail": detail}
+        return Mined(mined.source, mined.candidate.model_copy(update=update))
+    return mined

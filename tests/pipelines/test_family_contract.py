@@ -140,7 +140,7 @@ class TestContract:
     def test_every_candidate_ends_as_expected(self, made: Made) -> None:
         rows = Reader(made.settings).sql(
             "SELECT c.title, e.stage, e.outcome, e.reason, e.detail FROM events e "
-            "JOIN candidates c ON c.candidate_id = e.item WHERE e.stage <> 'mine' ORDER BY e.\"at\""
+            "JOIN candidates c ON c.candidate_id = e.item WHERE e.stage <> 'mine' ORDER BY e.recorded_at"
         )
         last = {row[0]: row[1:] for row in rows.rows}
         assert len(last) == len(made.case.expected)
@@ -150,7 +150,7 @@ class TestContract:
 
     def test_every_stage_of_every_item_is_an_event(self, made: Made) -> None:
         rows = Reader(made.settings).sql(
-            "SELECT item, list(stage ORDER BY \"at\"), list(outcome ORDER BY \"at\") FROM events GROUP BY item"
+            "SELECT item, list(stage ORDER BY recorded_at), list(outcome ORDER BY recorded_at) FROM events GROUP BY item"
         )
         for _, stages, outcomes in rows.rows:
             assert stages[0] == "mine"

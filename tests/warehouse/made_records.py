@@ -33,14 +33,14 @@ def task(task_id: str = "t1", **fields: Any) -> Task:
         "statement_check": "rules",
         "bundle": "",
         "run_id": "r1",
-        "at": DAY,
+        "recorded_at": DAY,
     }
     return Task(**values | fields)
 
 
 def status(task_id: str, value: str, **fields: Any) -> TaskEvent:
     return TaskEvent(
-        **{"task_id": task_id, "event": "status", "value": value, "run_id": "r1", "at": DAY} | fields
+        **{"task_id": task_id, "event": "status", "value": value, "run_id": "r1", "recorded_at": DAY} | fields
     )
 
 
@@ -53,7 +53,7 @@ def event(stage: str, item: str, outcome: str = "ok", **fields: Any) -> Event:
         "source": "calc",
         "outcome": outcome,
     }
-    return Event(**{**values, "at": DAY} | fields)
+    return Event(**{**values, "recorded_at": DAY} | fields)
 
 
 def source(source_id: str = "s1", **fields: Any) -> Source:
@@ -64,12 +64,12 @@ def source(source_id: str = "s1", **fields: Any) -> Source:
         "license": "MIT",
         "attribution": "A. Author",
     }
-    return Source(**{"source_id": source_id, **values, "at": DAY} | fields)
+    return Source(**{"source_id": source_id, **values, "recorded_at": DAY} | fields)
 
 
 def candidate(candidate_id: str, **fields: Any) -> Candidate:
     values = {
         "source_id": "s1", "family": "swe", "repo": "calc", "base_ref": "1.0", "gold_ref": "1.1",
-        "title": "fix", "source_date": DAY, "verdict": "accepted", "at": DAY,
+        "title": "fix", "source_date": DAY, "verdict": "accepted", "recorded_at": DAY,
     }  # fmt: skip
     return Candidate(**{"candidate_id": candidate_id, **values} | fields)

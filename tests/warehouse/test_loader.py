@@ -83,9 +83,9 @@ def test_what_a_killed_writer_left_is_not_read(settings: Settings) -> None:
 
 
 def test_earlier_row_of_one_key_wins(settings: Settings) -> None:
-    flush(settings, task(license="MIT", at=DAY), task(license="ISC", at=DAY - timedelta(hours=1)))
+    flush(settings, task(license="MIT", recorded_at=DAY), task(license="ISC", recorded_at=DAY - timedelta(hours=1)))
     load(settings)
-    flush(settings, task(license="0BSD", at=DAY + timedelta(hours=1)))
+    flush(settings, task(license="0BSD", recorded_at=DAY + timedelta(hours=1)))
     load(settings)
     with Reader(settings) as reader:
         assert reader.sql("SELECT license FROM tasks").rows == [("ISC",)]
@@ -99,7 +99,7 @@ RECORD = st.one_of(
         license=st.sampled_from(["MIT", "ISC"]),
         verifier=st.sampled_from(['{"a":1}', '{"a": 2}']),
         fail_to_pass=st.sampled_from([("a, b",), ("a", "b"), ()]),
-        at=st.sampled_from([DAY, DAY + timedelta(seconds=1)]),
+        recorded_at=st.sampled_from([DAY, DAY + timedelta(seconds=1)]),
     ),
     st.builds(
         status,
@@ -107,7 +107,7 @@ RECORD = st.one_of(
         st.sampled_from(["built", "validated", "rejected"]),
         event=st.sampled_from(["status", "split"]),
         reason=st.sampled_from(["", "x"]),
-        at=st.sampled_from([DAY, DAY + timedelta(seconds=1)]),
+        recorded_at=st.sampled_from([DAY, DAY + timedelta(seconds=1)]),
     ),
     st.builds(event, st.just("build"), st.sampled_from(["t1", "t2"]), seconds=st.sampled_from([1.0, 2.0])),
 )
@@ -169,14 +169,14 @@ def test_any_order_any_repeats_any_portions_give_one_warehouse(
 
 
 def test_overview_follows_the_latest_event(settings: Settings) -> None:
-    flush(settings, status("t1", "validated", at=DAY + timedelta(hours=2), run_id="r2"))
+    flush(settings, status("t1", "validated", recorded_at=DAY + timedelta(hours=2), run_id="r2"))
     load(settings)  # the event may come before its task
     with Reader(settings) as reader:
         assert reader.sql("SELECT * FROM task_overview").rows == []
     flush(
         settings,
         task("t1", quarantined=("flaky tests::x",)),
-        status("t1", "rejected", reason="control_failed", at=DAY + timedelta(hours=1)),
+        status("t1", "rejected", reason="control_failed", recorded_at=DAY + timedelta(hours=1)),
         status("t1", "hard", event="difficulty"),
         status("t1", "test", event="split"),
         task("t2"),

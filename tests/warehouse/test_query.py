@@ -85,12 +85,6 @@ def test_wrong_sql_is_one_sentence(reader: Reader) -> None:
         reader.sql("SELECT repo::INTEGER FROM tasks")
 
 
-def test_keyword_column_gets_a_hint(reader: Reader) -> None:
-    with pytest.raises(FactoryError, match='has to be written "at"'):
-        reader.sql("SELECT task_id FROM tasks ORDER BY at DESC")
-    assert reader.sql('SELECT task_id FROM tasks ORDER BY "at" DESC, task_id LIMIT 1').rows == [("t1",)]
-
-
 def test_large_sorts_may_spill(reader: Reader) -> None:
     rows = reader.sql(
         "SELECT count(*) FROM (SELECT md5(i::VARCHAR) AS m FROM range(300000) r(i) ORDER BY m)"

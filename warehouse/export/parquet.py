@@ -135,9 +135,7 @@ def _choose(con: duckdb.DuckDBPyConnection, ids: pa.Table, where: str, share: fl
 
 
 def _exported(name: str, sql: str) -> str:
-    """A task's column as exported: JSON as the text it is, and no column that SQL has to quote."""
-    if name == "at":
-        return 't."at" AS recorded_at'
+    """A task's column as exported: JSON as the text it is."""
     return f"t.{name}::VARCHAR AS {name}" if sql == "JSON" else f"t.{name}"
 
 

@@ -9,7 +9,7 @@ CREATE TABLE sources (
     license VARCHAR NOT NULL,
     attribution VARCHAR NOT NULL,
     raw JSON NOT NULL USING COMPRESSION zstd,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (source_id)
 );
 
@@ -25,7 +25,7 @@ CREATE TABLE candidates (
     verdict VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     detail JSON NOT NULL USING COMPRESSION zstd,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (candidate_id)
 );
 
@@ -40,7 +40,7 @@ CREATE TABLE environments (
     attempts BIGINT NOT NULL,
     build_seconds DOUBLE NOT NULL,
     build_log VARCHAR NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (environment_id)
 );
 
@@ -67,7 +67,7 @@ CREATE TABLE tasks (
     statement_check VARCHAR NOT NULL,
     bundle VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (task_id)
 );
 
@@ -77,7 +77,7 @@ CREATE TABLE task_events (
     value VARCHAR NOT NULL,
     reason VARCHAR NOT NULL,
     run_id VARCHAR NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (task_id, event, value, run_id)
 );
 
@@ -91,7 +91,7 @@ CREATE TABLE test_outcomes (
     conditions VARCHAR NOT NULL,
     outcome VARCHAR NOT NULL,
     seconds DOUBLE NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (task_id, test_id, state, run_id, run)
 );
 
@@ -107,7 +107,7 @@ CREATE TABLE validations (
     checks JSON NOT NULL USING COMPRESSION zstd,
     image_digest VARCHAR NOT NULL,
     seconds DOUBLE NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (task_id, control, run_id, run)
 );
 
@@ -118,7 +118,7 @@ CREATE TABLE flakes (
     runs BIGINT NOT NULL,
     wavered BIGINT NOT NULL,
     upper DOUBLE NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (task_id, state, run_id)
 );
 
@@ -126,7 +126,7 @@ CREATE TABLE artifacts (
     sha256 VARCHAR NOT NULL,
     kind VARCHAR NOT NULL,
     size_bytes BIGINT NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (sha256)
 );
 
@@ -143,7 +143,7 @@ CREATE TABLE events (
     seconds DOUBLE NOT NULL,
     tokens BIGINT NOT NULL,
     cost_usd DOUBLE NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (run_id, stage, item, attempt)
 );
 
@@ -154,7 +154,7 @@ CREATE TABLE shards (
     query VARCHAR NOT NULL,
     snapshot VARCHAR NOT NULL,
     rows BIGINT NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (sha256)
 );
 
@@ -164,7 +164,7 @@ CREATE TABLE training_runs (
     step BIGINT NOT NULL,
     loss DOUBLE,
     metrics JSON NOT NULL,
-    "at" TIMESTAMPTZ NOT NULL,
+    recorded_at TIMESTAMPTZ NOT NULL,
     PRIMARY KEY (training_run_id, step)
 );
 
