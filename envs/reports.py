@@ -41,10 +41,14 @@ class TestReport(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     results: tuple[TestResult, ...]
-    collection_errors: tuple[TestResult, ...] = Field((), description="Files that could not be collected, by path.")
+    collection_errors: tuple[TestResult, ...] = Field(
+        (), description="Files that could not be collected, by path."
+    )
     exit_code: int | None = Field(description="Of the runner's last process; None when the limit ended it.")
-    outcome: str = Field(description="finished | timeout | oom | crashed | no_tests")
-    disagreements: tuple[str, ...] = Field((), description="Where report stream, JUnit and exit code contradict each other.")
+    outcome: str = Field(description="finished | timeout | oom | crashed | no_tests | rebuild_failed")
+    disagreements: tuple[str, ...] = Field(
+        (), description="Where report stream, JUnit and exit code contradict each other."
+    )
     seconds: float = 0.0
     log: str = Field("", description="End of the runner's output.")
 

@@ -186,6 +186,30 @@ async def test_states_shuffle_and_date(
 
 
 @pytest.mark.docker
+async def test_rebuild_and_deleted_tests(
+    backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits
+) -> None:
+    """The command runs as the tester; its failure ends the run."""
+    patch = projects.diff("calc.py", projects.CALC, projects.FIXED)
+    script = "test $(id -un) = tester && echo 'def test_made(): pass' > tests/test_made.py"
+    made = await run(
+        backend, image, tmp_path / "1", limits, state="after", patch=patch, deleted=("tests/test_double.py",),
+        rebuild=("/bin/sh", "-c", script), protected=("setup.cfg",),
+    )  # fmt: skip
+    assert by_name(made) == {"test_made": "passed"}
+    failed = await run(
+        backend,
+        image,
+        tmp_path / "2",
+        limits,
+        state="after",
+        patch=patch,
+        rebuild=("/bin/sh", "-c", "echo no; exit 3"),
+    )
+    assert (failed.outcome, failed.exit_code, failed.results, failed.log) == ("rebuild_failed", 3, (), "no\n")
+
+
+@pytest.mark.docker
 async def test_nothing_of_a_run_is_left(
     backend: DockerBackend, image: BuiltImage, tmp_path: Path, limits: Limits
 ) -> None:
