@@ -29,6 +29,7 @@ from warehouse.records import Environment, content_id, to_json
 from warehouse.settings import Settings
 
 MAX_REPAIRS = 4  # of one recipe
+ENOUGH = 0.9  # share of the test files that must collect before other interpreters are not tried
 LOG_CHARACTERS = 200_000
 
 # Why an environment could not be had. Codes are stored; the text is for people.
@@ -48,6 +49,9 @@ REASONS: dict[str, str] = {
     "collection_failed": "the runner could not collect the tests",
     "nothing_collected": "the runner found no test",
 }
+
+# Reasons that no other recipe mends.
+INFRASTRUCTURE = frozenset({"disk_full", "network_failed"})
 
 # What a log says, by stage ('' is any): matched in order, infrastructure before the recipe's own faults.
 CLASSES: tuple[tuple[str, str, str], ...] = (
@@ -154,15 +158,7 @@ async def build_environment(
     if isinstance(plan, Broken):
         return _failure(plan, trail)
     builder = _Builder(upstream, chosen, backend, settings, workdir, trail, progress)
-    last = Broken("plan", "The plan is empty.", reason="build_failed")
-    for recipe in plan:
-        outcome = await builder.mend(recipe)
-        if isinstance(outcome, BuiltEnvironment):
-            return outcome
-        last = outcome
-        if classify(last) in ("disk_full", "network_failed"):
-            break
-    return _failure(last, trail)
+    return await builder.walk(plan)
 
 
 def classify(broken: Broken) -> str:
@@ -172,19 +168,30 @@ def classify(broken: Broken) -> str:
             return reason
     if broken.reason:
         return broken.reason
-    return next(reason for reason, stage, pattern in CLASSES if stage == broken.stage and re.search(pattern, broken.log))
+    return next(
+        reason
+        for reason, stage, pattern in CLASSES
+        if stage == broken.stage and re.search(pattern, broken.log)
+    )
 
 
 def _failure(broken: Broken, trail: Trail) -> BuildFailure:
     reason = classify(broken)
-    said = [line.strip() for line in broken.log.strip().splitlines() if line.strip()]
-    errors = [line for line in said if re.search(r"error|×|No module|failed", line, re.I)]
-    detail = (errors or said or [""])[-1][:300]
-    return BuildFailure(reason, f"{REASONS[reason]}: {detail}", trail.log or broken.log, trail.attempts, trail.seconds)
+    detail = f"{REASONS[reason]}: {_last_word(broken.log)}"
+    return BuildFailure(reason, detail, trail.log or broken.log, trail.attempts, trail.seconds)
+
+
+def _last_word(log: str) -> str:
+    """The last line that says what went wrong."""
+    said = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines() if line.strip()]
+    errors = [line for line in said if re.search(r"^(E\s+)?(\w*Error|error|cause)\b", line)]
+    return (errors or said or [""])[-1][:300]
 
 
 @dataclass
 class _Builder:
+    """One environment in the making; all but `trail` is given."""
+
     upstream: Upstream
     toolchain: Toolchain[Any]
     backend: SandboxBackend
@@ -193,28 +200,45 @@ class _Builder:
     trail: Trail
     progress: Callable[[str], None]
 
-    async def mend(self, recipe: Recipe) -> BuiltEnvironment | Broken:
-        """Build a recipe, repairing it as long as a rule fits. A suite that collects in part is taken as it is."""
-        best: BuiltEnvironment | None = None
+    async def walk(self, plan: list[Recipe]) -> BuiltEnvironment | BuildFailure:
+        """The first healthy environment; else the one that collects most; else why the last recipe failed."""
+        partial: list[BuiltEnvironment] = []
+        broken = Broken("plan", "The plan is empty.", reason="build_failed")
+        for recipe in plan:
+            outcome, found = await self.mend(recipe)
+            if isinstance(outcome, BuiltEnvironment):
+                return outcome
+            broken, partial = outcome, partial + ([found] if found else [])
+            if classify(broken) in INFRASTRUCTURE:
+                break
+        if partial:
+            return max(partial, key=lambda environment: environment.collected)
+        return _failure(broken, self.trail)
+
+    async def mend(self, recipe: Recipe) -> tuple[BuiltEnvironment | Broken, BuiltEnvironment | None]:
+        """Build a recipe, repairing it as long as a rule fits; with what broke comes what works in part."""
+        partial: BuiltEnvironment | None = None
         broken = Broken("build", "")
         for _ in range(MAX_REPAIRS + 1):
             self.trail.attempts += 1
-            outcome = await self.attempt(recipe)
-            if isinstance(outcome, BuiltEnvironment):
-                return outcome
-            broken, partial, recipe = outcome
-            best = partial or best
+            outcome, environment, recipe = await self.attempt(recipe)
+            if outcome is None and environment is not None:
+                return environment, None
+            assert outcome is not None
+            broken, partial = outcome, environment or partial
             self.trail.add(f"broken at {broken.stage}: {classify(broken)}", broken.log)
             mended = self.toolchain.repair(recipe, broken)
-            if mended is None:
+            if mended is None or classify(broken) in INFRASTRUCTURE:
                 break
             self.trail.add("repair", mended.notes[-1])
             self.progress(f"{self.upstream.name}: {mended.notes[-1]}")
             recipe = mended
-        return best or broken
+        if partial is not None and broken.share >= ENOUGH:
+            return partial, None
+        return broken, partial
 
-    async def attempt(self, recipe: Recipe) -> BuiltEnvironment | tuple[Broken, BuiltEnvironment | None, Recipe]:
-        """One pass. With what broke comes the recipe as resolved, and the environment if it collects in part."""
+    async def attempt(self, recipe: Recipe) -> tuple[Broken | None, BuiltEnvironment | None, Recipe]:
+        """One pass: what broke, the environment if any test was collected, and the recipe as resolved."""
         started = time.monotonic()
         resolved = await self.resolve(recipe)
         if isinstance(resolved, Broken):
@@ -243,12 +267,13 @@ class _Builder:
             seconds=time.monotonic() - started,
             log=self.trail.log,
         )
-        if isinstance(health, Healthy):
-            return environment
-        return health, environment if health.collected else None, resolved.recipe
+        broken = health if isinstance(health, Broken) else None
+        return broken, environment if health.collected else None, resolved.recipe
 
     async def resolve(self, recipe: Recipe) -> Resolved | Broken:
-        self.progress(f"{self.upstream.name}: resolving as of {self.upstream.date:%Y-%m-%d} on {recipe.suite}")
+        self.progress(
+            f"{self.upstream.name}: resolving as of {self.upstream.date:%Y-%m-%d} on {recipe.suite}"
+        )
         image = await toolchain_image(self.toolchain, recipe, self.backend, self.settings)
         sandbox = await self.start(image, Network.ALLOWLIST)
         try:
@@ -289,7 +314,13 @@ class _Builder:
         limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus, pids=self.settings.pids)
         hosts = registries.python_hosts() if network is Network.ALLOWLIST else ()
         return await self.backend.start(
-            SandboxSpec(image=image, network=network, allowed_hosts=hosts, limits=limits, runtime=self.settings.runtime)
+            SandboxSpec(
+                image=image,
+                network=network,
+                allowed_hosts=hosts,
+                limits=limits,
+                runtime=self.settings.runtime,
+            )
         )
 
 
@@ -305,7 +336,9 @@ async def toolchain_image(
     tag = f"verifactory/toolchain:{recipe.language}-{recipe.suite}-{content_id(base, dockerfile)[:12]}"
     async with _toolchain_locks.setdefault(tag, asyncio.Lock()):
         if not await backend.has_image(tag):
-            context = write_context(settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": dockerfile.encode()})
+            context = write_context(
+                settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": dockerfile.encode()}
+            )
             await backend.build(
                 context,
                 tag=tag,

@@ -72,6 +72,8 @@ class Broken:
     """A code of `envs.builder.REASONS` where the toolchain knows it."""
     collected: int = 0
     """Tests that were found all the same."""
+    share: float = 0.0
+    """Of the test files, how many were collected."""
 
 
 @dataclass(frozen=True)

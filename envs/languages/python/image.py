@@ -85,25 +85,31 @@ RUN {_steps(*_tree(recipe))}
 """
 
 
-def index_options(recipe: PythonRecipe) -> list[str]:
-    """What uv may see: nothing later than the date, except backends and runner that had to be raised."""
-    options = [f"--exclude-newer={_iso(recipe.index_date)}"]
-    for raised in recipe.backends_raised:
-        name, _, day = raised.partition("=")
-        options.append(f"--exclude-newer-package={name}={_after(datetime.fromisoformat(day))}")
+def index_options(recipe: PythonRecipe, *, builds: bool) -> list[str]:
+    """What uv may see: nothing later than the date, except what had to be raised; backends only where it `builds`."""
+    later: dict[str, str] = {}
     if recipe.runner_raised:
         released = next(i.pytest_released for i in interpreters.INTERPRETERS if i.python == recipe.python)
-        day = _after(datetime(released.year, released.month, released.day))
-        options += [f"--exclude-newer-package={name}={day}" for name in RUNNER_PARTS]
-    return options
+        later |= dict.fromkeys(RUNNER_PARTS, _after(released.isoformat()))
+    if builds:
+        later |= {
+            name: _after(day) for name, _, day in (entry.partition("=") for entry in recipe.backends_raised)
+        }
+    later |= dict(entry.split("=", 1) for entry in recipe.gone)
+    later.pop(recipe.name, None)
+    return [
+        f"--exclude-newer={_iso(recipe.index_date)}",
+        *(f"--exclude-newer-package={name}={when}" for name, when in sorted(later.items())),
+    ]
 
 
 def _iso(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _after(day: datetime) -> str:
-    return _iso(day + timedelta(days=2))  # time zones: a release day may end up to a day later elsewhere
+def _after(day: str) -> str:
+    # time zones: a release may be a day later elsewhere
+    return _iso(datetime.fromisoformat(day) + timedelta(days=2))
 
 
 def _apt(packages: tuple[str, ...]) -> str:
@@ -125,7 +131,7 @@ def _packages(recipe: PythonRecipe) -> tuple[str, ...]:
             "--no-config",
             "--compile-bytecode",
             "--link-mode=copy",
-            *index_options(recipe),
+            *index_options(recipe, builds=True),
         ]
     )
     return (
@@ -142,7 +148,8 @@ def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
     return (
         "install -d -m 700 /opt/app.git",
         "install -d -o agent -g agent /build",
-        f"{_GIT} init -q -b main",
+        f"{_GIT} init -q -b main --template=",
+        "mkdir /opt/app.git/info",
         # Content goes in and comes out byte for byte, whatever attributes the tree asks for.
         "printf '* -text -ident -filter -working-tree-encoding\\n' > /opt/app.git/info/attributes",
         f"{_GIT} add -A -f",
@@ -154,7 +161,7 @@ def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
         f"{_GIT} checkout -q -f -- .",
         f"{_GIT} ls-files --others --directory --exclude-standard | sed 's,^,/,' >> /opt/app.git/info/exclude",
         f"{{ {_GIT} config --unset core.worktree || true; }}",
-        "mv /opt/app.git /app/.git",
+        "mv /opt/app.git /app/.git && chmod 755 /app/.git",
         "find /app ! -user agent -exec chown -h agent:agent {} +",
         "rm -rf /build /tmp/* /var/tmp/*",
     )
@@ -171,7 +178,7 @@ def _install(recipe: PythonRecipe, site: str) -> tuple[str, ...]:
         "--no-config",
         "--no-sources",
         "--link-mode=copy",
-        *index_options(recipe),
+        *index_options(recipe, builds=True),
     ]
     if recipe.setuptools:
         options.append(

@@ -16,39 +16,32 @@ from packaging.utils import canonicalize_name
 
 @dataclass(frozen=True)
 class Interpreter:
-    """The Python of a Debian suite."""
+    """The Python of a Debian suite, with what is too old to work on it."""
 
     suite: str
     python: str
     released: date
     pytest: str
-    """Oldest pytest that starts on it."""
+    """Oldest pytest that starts, collects and runs a test on it: measured."""
     pytest_released: date
+    """When it and all that comes with it were out: 6.2.5 needs py 1.11 here."""
+    setuptools_released: date
+    """Day of the oldest setuptools that builds on it and installs in place (PEP 660, 64.0)."""
 
 
 INTERPRETERS = (
-    Interpreter("bullseye", "3.9", date(2020, 10, 5), "4.6.11", date(2020, 6, 5)),
-    Interpreter("bookworm", "3.11", date(2022, 10, 24), "6.2.5", date(2021, 8, 30)),
-    Interpreter("trixie", "3.13", date(2024, 10, 7), "7.4.0", date(2023, 6, 23)),
+    Interpreter("bullseye", "3.9", date(2020, 10, 5), "3.9.3", date(2018, 10, 27), date(2022, 8, 12)),
+    Interpreter("bookworm", "3.11", date(2022, 10, 24), "6.2.5", date(2021, 11, 5), date(2022, 8, 12)),
+    Interpreter("trixie", "3.13", date(2024, 10, 7), "6.2.5", date(2021, 11, 5), date(2023, 6, 23)),
 )
 
-
-@dataclass(frozen=True)
-class Backend:
-    """The first release of a build backend that can install a project in place (PEP 660)."""
-
-    name: str
-    version: str
-    released: date
-
-
-# A backend older than this is raised to it in the isolated build only; the packages of the environment stay as of the date.
-BACKENDS = (
-    Backend("setuptools", "64.0.3", date(2022, 8, 18)),
-    Backend("poetry-core", "1.0.8", date(2022, 2, 28)),
-    Backend("flit-core", "3.4.0", date(2021, 10, 18)),
-    Backend("pdm-pep517", "0.12.0", date(2022, 2, 20)),
-)
+# Other build backends: the day of the first release that installs in place. wheel is what setuptools needs for it.
+BACKENDS = {
+    "flit-core": date(2021, 10, 10),
+    "pdm-pep517": date(2022, 3, 8),
+    "poetry-core": date(2022, 2, 28),
+    "wheel": date(2021, 12, 22),
+}
 
 
 def choose(requires_python: str, classified: tuple[str, ...], when: datetime) -> list[Interpreter]:
@@ -82,6 +75,10 @@ def runner_floor(interpreter: Interpreter, when: datetime) -> str:
     return "" if interpreter.pytest_released <= when.date() else interpreter.pytest
 
 
-def backends_raised(when: datetime) -> dict[str, date]:
-    """Build backends that could not yet install in place on that day: name → the day whose release is used instead."""
-    return {str(canonicalize_name(b.name)): b.released for b in BACKENDS if b.released > when.date()}
+def backends_raised(interpreter: Interpreter, when: datetime) -> dict[str, date]:
+    """Build backends too old to install in place on the interpreter: name → the day whose release builds instead.
+
+    They are raised in isolated builds only; the packages of the environment stay as of the date.
+    """
+    days = BACKENDS | {"setuptools": interpreter.setuptools_released}
+    return {name: day for name, day in sorted(days.items()) if day > when.date()}

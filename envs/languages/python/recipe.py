@@ -41,7 +41,11 @@ class PythonRecipe(Recipe):
         "", description="Oldest pytest that starts on the interpreter, where that day's does not."
     )
     backends_raised: tuple[str, ...] = Field(
-        (), description="'name=date' of build backends too old to install in place."
+        (), description="'name=day' of build backends too old to install in place; isolated builds only."
+    )
+    raise_builds: bool = Field(False, description="Resolution had to build, and sees those backends too.")
+    gone: tuple[str, ...] = Field(
+        (), description="'name=time' of packages whose older releases left the index."
     )
     setuptools: bool = Field(False, description="The build backend is setuptools.")
     install: str = Field(
@@ -129,7 +133,9 @@ def _recipe(upstream: Upstream, project: Project, interpreter: Interpreter) -> P
         own_addopts=pytest_options.addopts(upstream.gold),
         addopts=options.kept,
         runner_raised=raised,
-        backends_raised=tuple(f"{k}={v}" for k, v in interpreters.backends_raised(upstream.date).items()),
+        backends_raised=tuple(
+            f"{k}={v}" for k, v in interpreters.backends_raised(interpreter, upstream.date).items()
+        ),
         setuptools=project.backend.startswith("setuptools"),
         compiler=project.compiled,
         modules=project.modules,

@@ -25,21 +25,32 @@ class Rule:
     action: Callable[[PythonRecipe, re.Match[str]], PythonRecipe | None]
 
 
-# C header → Debian package that has it.
+COMPILER_MISSING = (
+    r"(?:gcc|g\+\+|cc1plus|c\+\+)'? (?:failed|: No such file)|unable to execute '?\S*(?:gcc|g\+\+|cc)\b"
+    r"|error: (?:command|\[Errno 2\])[^\n]*(?:gcc|g\+\+|'cc')|linker `cc` not found"
+    r"|Unknown compiler\(s\)|CMAKE_C(?:XX)?_COMPILER|[Nn]o C compiler|C compiler cannot"
+)
+
+IN_PLACE_FAILED = (
+    r"Failed to (?:build|prepare)[^\n]*@ file:///app|Call to `[\w.:]+(?:build_|get_requires)"
+    r"|/app does not appear to be a Python project|multiple top-level packages discovered"
+)
+
+# C header, program or shared library that a build or an import misses → Debian package that has it.
 HEADERS = {
-    "Python.h": "python3-dev", "ffi.h": "libffi-dev", "libxml/": "libxml2-dev", "libxslt/": "libxslt1-dev", "openssl/": "libssl-dev",
-    "zlib.h": "zlib1g-dev", "yaml.h": "libyaml-dev", "libpq-fe.h": "libpq-dev", "mysql": "default-libmysqlclient-dev",
-    "jpeglib.h": "libjpeg-dev", "ldap.h": "libldap2-dev", "lber.h": "libldap2-dev", "sqlite3.h": "libsqlite3-dev", "curl/": "libcurl4-openssl-dev",
-    "bzlib.h": "libbz2-dev", "lzma.h": "liblzma-dev", "gmp.h": "libgmp-dev", "mpfr.h": "libmpfr-dev", "mpc.h": "libmpc-dev",
-    "snappy": "libsnappy-dev", "re2/": "libre2-dev", "magic.h": "libmagic-dev", "gdbm.h": "libgdbm-dev", "expat.h": "libexpat1-dev",
+    "Python.h": "python3-dev", "bzlib.h": "libbz2-dev", "curl/": "libcurl4-openssl-dev", "expat.h": "libexpat1-dev",
+    "ffi.h": "libffi-dev", "gdbm.h": "libgdbm-dev", "gmp.h": "libgmp-dev", "jpeglib.h": "libjpeg-dev",
+    "lber.h": "libldap2-dev", "ldap.h": "libldap2-dev", "libpq-fe.h": "libpq-dev", "libxml/": "libxml2-dev",
+    "libxslt/": "libxslt1-dev", "lzma.h": "liblzma-dev", "magic.h": "libmagic-dev", "mpc.h": "libmpc-dev",
+    "mpfr.h": "libmpfr-dev", "mysql": "default-libmysqlclient-dev", "openssl/": "libssl-dev", "re2/": "libre2-dev",
+    "snappy": "libsnappy-dev", "sqlite3.h": "libsqlite3-dev", "yaml.h": "libyaml-dev", "zlib.h": "zlib1g-dev",
 }  # fmt: skip
-LIBRARIES = {
-    "magic": "libmagic1",
-    "cairo": "libcairo2",
-    "sndfile": "libsndfile1",
-    "GL": "libgl1",
-    "geos_c": "libgeos-c1v5",
-}
+PROGRAMS = {
+    "cargo": "cargo", "cmake": "cmake", "curl-config": "libcurl4-openssl-dev", "gfortran": "gfortran",
+    "mysql_config": "default-libmysqlclient-dev", "pg_config": "libpq-dev", "rustc": "rustc", "swig": "swig",
+    "xml2-config": "libxml2-dev", "xslt-config": "libxslt1-dev",
+}  # fmt: skip
+LIBRARIES = {"GL": "libgl1", "cairo": "libcairo2", "magic": "libmagic1", "sndfile": "libsndfile1"}
 
 
 def add(recipe: PythonRecipe, name: str | None, why: str) -> PythonRecipe | None:
@@ -99,11 +110,18 @@ def _library(recipe: PythonRecipe, match: re.Match[str]) -> PythonRecipe | None:
     return _package(recipe, LIBRARIES.get(match[1]), match[0])
 
 
+def _program(recipe: PythonRecipe, match: re.Match[str]) -> PythonRecipe | None:
+    return _package(recipe, PROGRAMS[match[1]], match[0])
+
+
 def _package(recipe: PythonRecipe, package: str | None, why: str) -> PythonRecipe | None:
     if not package or package in recipe.packages:
         return None
     return change(
-        recipe, f"{package} added: {why}", packages=tuple(sorted({*recipe.packages, package})), compiler=True
+        recipe,
+        f"{package} added: {why[:80]}",
+        packages=tuple(sorted({*recipe.packages, package})),
+        compiler=True,
     )
 
 
@@ -135,24 +153,27 @@ def _with_pytest(recipe: PythonRecipe, match: re.Match[str]) -> PythonRecipe | N
 
 # Matched in order; the first that changes something wins.
 RULES: tuple[Rule, ...] = (
-    Rule(("import", "collect"), r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?", _module),
+    Rule(
+        ("import", "collect"), r"(?:ModuleNotFoundError|ImportError): No module named '?([\w.]+)'?", _module
+    ),
     Rule(("collect",), r"Error importing plugin \"([\w.]+)\"", _module),
     Rule(("collect",), r"error: unrecognized arguments: ([^\n]+)", _option),
     Rule(("collect",), r"Missing required plugins: ([^\n]+)", _plugins),
     Rule(("collect",), r"Unknown config option: (\w+)", _setting),
-    Rule(("collect",), r"(?s)Traceback .*/_pytest/assertion/rewrite\.py.*(?:TypeError|AttributeError)", _runner),
-    Rule(("collect",), r"\A(?:.*\n)*?0 tests collected|NO TESTS RAN", _with_pytest),
+    Rule(
+        ("collect",), r"(?s)Traceback .*/_pytest/assertion/rewrite\.py.*(?:TypeError|AttributeError)", _runner
+    ),
+    Rule(("collect",), r"(?m)^0 tests collected|NO TESTS RAN", _with_pytest),
     Rule(("resolve", "build"), r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file", _header),
-    Rule(("resolve", "build"), r"(?:gcc|g\+\+|cc1plus|cc|c\+\+)'? (?:failed|: No such file)|unable to execute '?\S*(?:gcc|g\+\+|cc)\b|"
-                               r"error: (?:command|\[Errno 2\])[^\n]*(?:gcc|g\+\+|'cc')", _compiler),
-    Rule(("resolve", "build"), r"Microsoft Visual|Unknown compiler\(s\)|CMAKE_C(?:XX)?_COMPILER|No C compiler|C compiler cannot", _compiler),
-    Rule(("resolve", "build"), r"(?:xml2-config|xslt-config)", lambda r, m: _package(r, "libxml2-dev", m[0]) or _package(r, "libxslt1-dev", m[0])),
-    Rule(("resolve", "build"), r"pg_config", lambda r, m: _package(r, "libpq-dev", m[0])),
-    Rule(("resolve", "build"), r"mysql_config", lambda r, m: _package(r, "default-libmysqlclient-dev", m[0])),
-    Rule(("resolve", "build"), r"(?:cargo|rustc)[^\n]*(?:not found|No such file|is not installed)", lambda r, m: _package(r, "cargo", m[0])),
+    Rule(("resolve", "build"), COMPILER_MISSING, _compiler),
+    Rule(
+        ("resolve", "build"),
+        rf"\b({'|'.join(PROGRAMS)})\b[^\n]*(?:not found|No such|not installed)",
+        _program,
+    ),
     Rule(("import", "collect"), r"lib(\w+)\.so[.\d]*: cannot open shared object file", _library),
-    Rule(("build",), r"Failed to (?:build|prepare)[^\n]*@ file:///app|Call to `[\w.]+(?:build_|get_requires)|/app does not appear to be a Python project", _path),
-)  # fmt: skip
+    Rule(("build",), IN_PLACE_FAILED, _path),
+)
 
 
 def repair(recipe: PythonRecipe, broken: Broken) -> PythonRecipe | None:

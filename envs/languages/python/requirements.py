@@ -52,7 +52,6 @@ MAX_INCLUDES = 20
 class Needs:
     """Requirements of the tests, the extras of the project that they want, and what was left out."""
 
-
     requirements: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -83,8 +82,6 @@ def needs_of(tree: Tree, project: Project, python: str) -> Needs:
         if kept or extras:
             return Needs(kept, tuple(dict.fromkeys(extras)), tuple(notes))
     return Needs(notes=tuple(notes))
-
-
 
 
 def _named(table: Extras, names: frozenset[str]) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -19,9 +20,14 @@ from envs.languages import Broken, Resolved
 from envs.languages.tree import Tree, pack
 from envs.languages.python.image import VERSION_VARIABLES, index_options
 from envs.languages.python.recipe import PythonRecipe, requirement_name
+from envs.languages.python.repair import COMPILER_MISSING
 from envs.sandbox import Outcome, Sandbox
 
-MAX_TRIES = 10
+MAX_TRIES = 12
+
+FAILED_BUILD = r"Failed to (?:build|download and build)"
+# The resolver's hint on a package that it may not see yet: name, and when the oldest fitting release was put up.
+LATER = r"`([\w.-]+)` was filtered by `exclude-newer\S*` .{0,300}?published at (\d{4}-\d\d-\d\dT[\d:.]+Z)"
 
 # What the resolver says of a requirement that cannot be had; the name is in the first group. Matched in order.
 UNAVAILABLE: tuple[tuple[str, str], ...] = (
@@ -68,7 +74,7 @@ async def resolve(recipe: PythonRecipe, tree: Tree, sandbox: Sandbox, *, timeout
 def command(recipe: PythonRecipe) -> list[str]:
     return [
         "uv", "pip", "compile", "--no-config", "--no-header", "--no-annotate", "--no-progress", "--color=never",
-        "--no-sources", "--python=/usr/bin/python3", "--no-emit-package", recipe.name, *index_options(recipe), "requirements.in",
+        "--no-sources", "--python=/usr/bin/python3", "--no-emit-package", recipe.name, *index_options(recipe, builds=recipe.raise_builds), "requirements.in",
     ]  # fmt: skip
 
 
@@ -98,13 +104,33 @@ def manifest(output: str, own: str) -> tuple[str, ...]:
 
 
 def give_up(recipe: PythonRecipe, log: str) -> PythonRecipe | None:
-    """A smaller recipe after a failed resolution, or None when only what the project needs to run is left."""
+    """A smaller recipe after a failed resolution, or None when only what the project needs to run is left.
+
+    None also where a compiler is missing: the builder adds one.
+    """
     text = re.sub(r"[\s│]+", " ", log)
+    if re.search(FAILED_BUILD, text):
+        if recipe.backends_raised and not recipe.raise_builds:
+            return _noted(recipe, "build backends raised: those of the date cannot build", raise_builds=True)
+        if re.search(COMPILER_MISSING, log) and not recipe.compiler:
+            return None
     for why, pattern in UNAVAILABLE:
         for match in re.finditer(pattern, text):
             if smaller := _without(recipe, str(canonicalize_name(match[1])), why):
                 return smaller
-    return _unpinned(recipe) or _imported_only(recipe)
+    return _from_later(recipe, text) or _unpinned(recipe) or _imported_only(recipe)
+
+
+def _from_later(recipe: PythonRecipe, text: str) -> PythonRecipe | None:
+    """Releases that were deleted and put up again carry the wrong day: see a required package as of its own."""
+    known = dict(entry.split("=", 1) for entry in recipe.gone)
+    for match in re.finditer(LATER, text):
+        name, day = str(canonicalize_name(match[1])), datetime.fromisoformat(match[2]) + timedelta(hours=1)
+        when = day.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if name != recipe.name and known.get(name) != when:
+            gone = tuple(f"{k}={v}" for k, v in sorted((known | {name: when}).items()))
+            return _noted(recipe, f"{name} as of {when}: the index has no older release that fits", gone=gone)
+    return None
 
 
 def _without(recipe: PythonRecipe, name: str, why: str) -> PythonRecipe | None:

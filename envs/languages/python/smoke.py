@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from envs.languages import Broken, Healthy, Resolved, Runner, Upstream
+from envs.languages.python.paths import is_test_module
 from envs.languages.python.recipe import PythonRecipe
 from envs.languages.tree import pack
 from envs.sandbox import ExecResult, Outcome, Sandbox
@@ -50,7 +51,7 @@ async def smoke(
     if result.ok and collected:
         return Healthy(collected, log)
     reason = _ended(result) or ("nothing_collected" if result.exit_code in (0, 5) else "collection_failed")
-    return Broken("collect", log, reason=reason, collected=collected)
+    return Broken("collect", log, reason=reason, collected=collected, share=_share(upstream, log))
 
 
 async def put(upstream: Upstream, sandbox: Sandbox, *, timeout: float) -> None:
@@ -70,6 +71,13 @@ def count(output: str) -> int:
             return int(match[1])
     listed = len(re.findall(r"^\S[^\n]*::\S", output, re.M))
     return listed or sum(int(n) for n in re.findall(r"^\S+\.py: (\d+)$", output, re.M))
+
+
+def _share(upstream: Upstream, log: str) -> float:
+    """The part of the test files that did not fail to collect."""
+    files = sum(map(is_test_module, upstream.gold))
+    errors = set(re.findall(r"ERROR collecting (\S+)", log))
+    return max(0.0, 1 - len(errors) / files) if files else 0.0
 
 
 def _ended(result: ExecResult) -> str:
