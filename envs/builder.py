@@ -1,12 +1,13 @@
 """Builds environments: plan → resolve → image → smoke, repaired by rule, or a reason why not.
 
-A language's toolchain plans recipes in the order they are worth trying; this module walks them. Each is resolved in a
-sandbox of the toolchain image, built, and smoked without network. When a step breaks, the toolchain may mend the recipe;
-repairs are bounded, and a recipe that cannot be mended gives way to the next. What failed last is the reason recorded.
+A language's toolchain plans recipes in the order they are worth trying; this module walks them. Each is
+resolved in a sandbox of the toolchain image, built, and smoked without network. When a step breaks, the
+toolchain may mend the recipe; repairs are bounded, and a recipe that cannot be mended gives way to the next.
+What failed last is the reason recorded.
 
-An environment is its recipe, its manifest and its tree: their hash is its id and its image's tag, so building the same
-thing again finds the image and stops. The context directory is the bundle's `environment/` folder, byte for byte the
-same wherever and whenever it is made.
+An environment is its recipe, its manifest and its tree: their hash is its id and its image's tag, so building
+the same thing again finds the image and stops. The context directory is the bundle's `environment/` folder,
+byte for byte the same wherever and whenever it is made.
 """
 
 from __future__ import annotations
@@ -53,13 +54,16 @@ REASONS: dict[str, str] = {
 # Reasons that no other recipe mends.
 INFRASTRUCTURE = frozenset({"disk_full", "network_failed"})
 
+NETWORK = r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"
+COMPILER = r"(?:gcc|g\+\+|cc)\S* failed|fatal error: \S+\.h|error: command '\S*(?:gcc|g\+\+|cc)'"
+
 # What a log says, by stage ('' is any): matched in order, infrastructure before the recipe's own faults.
 CLASSES: tuple[tuple[str, str, str], ...] = (
     ("disk_full", "", r"No space left on device|ENOSPC"),
     ("out_of_memory", "", r"Cannot allocate memory|MemoryError|Killed process|returned a non-zero code: 137"),
     ("timeout", "", r"returned a non-zero code: 124"),
-    ("network_failed", "", r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"),
-    ("compiler_failed", "build", r"(?:gcc|g\+\+|cc)\S* failed|fatal error: \S+\.h|error: command '\S*(?:gcc|g\+\+|cc)'"),
+    ("network_failed", "", NETWORK),
+    ("compiler_failed", "build", COMPILER),
     ("install_failed", "build", r"Failed to (?:build|prepare)[^\n]*file:///app|-e /app' returned"),
     ("build_failed", "build", r""),
     ("import_failed", "import", r""),
@@ -145,10 +149,11 @@ async def build_environment(
     toolchain: Toolchain[Any] | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> BuiltEnvironment | BuildFailure:
-    """The environment of `upstream.base`, with packages as of `upstream.date`; contexts are left below `workdir`.
+    """The environment of `upstream.base`, with packages as of `upstream.date`; contexts are left below
+    `workdir`.
 
-    Raises SandboxError for infrastructure and FactoryError for what the user can mend. A project that cannot be built
-    is not an error: it is a BuildFailure.
+    Raises SandboxError for infrastructure and FactoryError for what the user can mend. A project that cannot
+    be built is not an error: it is a BuildFailure.
     """
     trail = Trail()
     chosen = toolchain or detect(upstream.gold)
@@ -162,7 +167,9 @@ async def build_environment(
 
 
 def classify(broken: Broken) -> str:
-    """The reason code of what broke: infrastructure seen in the log, else what the step said, else by stage."""
+    """The reason code of what broke: infrastructure seen in the log, else what the step said, else by
+    stage.
+    """
     for reason, stage, pattern in CLASSES:
         if stage == "" and re.search(pattern, broken.log):
             return reason

@@ -1,8 +1,9 @@
 """What a language must bring so that its projects become environments.
 
-A toolchain reads a source tree (pure, nothing of it is executed), plans recipes in the order they are worth trying,
-resolves a recipe to a manifest inside a sandbox, and renders the image. `envs.builder` walks the plan; it knows images
-and sandboxes, and no language. Adding a language is one module here and one line in `TOOLCHAINS`.
+A toolchain reads a source tree (pure, nothing of it is executed), plans recipes in the order they are worth
+trying, resolves a recipe to a manifest inside a sandbox, and renders the image. `envs.builder` walks the
+plan; it knows images and sandboxes, and no language. Adding a language is one module here and one line in
+`TOOLCHAINS`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from envs.sandbox import Sandbox
 
 @dataclass(frozen=True)
 class Upstream:
-    """What an environment is made for: the tree that goes in, and the tree and date that decide its packages."""
+    """What an environment is made for: the tree that goes in, and the tree and date that decide its
+    packages.
+    """
 
     name: str
     """Distribution or repository; never in the manifest."""
@@ -34,7 +37,7 @@ class Upstream:
 
 
 class Recipe(BaseModel):
-    """Everything that decides an environment except what the index answers. A language adds its own fields."""
+    """Everything that decides an environment except what the index answers. A language adds fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,7 +67,9 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Broken:
-    """A step of the recipe failed; `log` is what rules look at. `stage` is resolve | build | import | collect."""
+    """A step of the recipe failed; `log` is what rules look at. `stage` is resolve | build | import |
+    collect.
+    """
 
     stage: str
     log: str
@@ -109,7 +114,9 @@ class Toolchain(Protocol[R]):
         ...
 
     def toolchain(self, recipe: R) -> str:
-        """Dockerfile of the layers that all projects of the suite share; `dockerfile` starts with the same lines."""
+        """Dockerfile of the layers that all projects of the suite share; `dockerfile` starts with the same
+        lines.
+        """
         ...
 
     async def resolve(self, recipe: R, tree: Tree, sandbox: Sandbox, *, timeout: float) -> Resolved | Broken:

@@ -1,4 +1,6 @@
-"""A source tree as the languages see it, and as it enters an image: read-only, and packed the same way every time."""
+"""A source tree as the languages see it, and as it enters an image: read-only, and packed the same way
+every time.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ AGENT = 1000  # uid and gid that own /app
 class Tree(Mapping[str, bytes]):
     """Content by relative path. `files` may read lazily; nobody keeps what they read.
 
-    `modes` holds git modes where they differ from 0o100644; of a symbolic link (0o120000) the content is its target.
+    `modes` holds git modes where they differ from 0o100644; of a symbolic link (0o120000) the content is its
+    target.
     """
 
     files: Mapping[str, bytes]
@@ -34,7 +37,9 @@ class Tree(Mapping[str, bytes]):
         return path in self.files
 
     def text(self, path: str) -> str:
-        """Content as text; '' when there is no such file. Foreign encodings lose characters, never the file."""
+        """Content as text; '' when there is no such file. Foreign encodings lose characters, never the
+        file.
+        """
         return self.files[path].decode("utf-8", "replace") if path in self.files else ""
 
 

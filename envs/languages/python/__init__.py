@@ -1,4 +1,6 @@
-"""The Python toolchain: packages and interpreter as of the source's date, in place at `/app`, on `/opt/venv`."""
+"""The Python toolchain: packages and interpreter as of the source's date, in place at `/app`, on
+`/opt/venv`.
+"""
 
 from __future__ import annotations
 

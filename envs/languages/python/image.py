@@ -1,9 +1,10 @@
 """The Dockerfile of a Python environment: distribution, toolchain, packages, tree, in that order of sharing.
 
-What holds (docs/design.md, the environment image): `/app` is the base tree with one commit, `/opt/venv` belongs to root.
-Code of the project or of its dependencies runs during the build only as `agent`, never as root, so that nothing of it
-can reach `/usr/bin/python3`, git or the repository that the commit is made from. Files that the project's own build
-rewrote are put back as they were; what it added is excluded from git by path.
+What holds (docs/design.md, the environment image): `/app` is the base tree with one commit, `/opt/venv`
+belongs to root. Code of the project or of its dependencies runs during the build only as `agent`, never as
+root, so that nothing of it can reach `/usr/bin/python3`, git or the repository that the commit is made from.
+Files that the project's own build rewrote are put back as they were; what it added is excluded from git by
+path.
 """
 
 from __future__ import annotations
@@ -20,23 +21,9 @@ COMPILER = ("g++", "gcc", "libc6-dev", "libffi-dev", "make", "pkg-config", "pyth
 
 # Parts of pytest that come with it when it is raised.
 RUNNER_PARTS = (
-    "pytest",
-    "pluggy",
-    "iniconfig",
-    "packaging",
-    "py",
-    "attrs",
-    "toml",
-    "tomli",
-    "exceptiongroup",
-    "importlib-metadata",
-    "more-itertools",
-    "atomicwrites",
-    "wcwidth",
-    "zipp",
-    "pyparsing",
-    "six",
-)
+    "pytest", "atomicwrites", "attrs", "exceptiongroup", "importlib-metadata", "iniconfig", "more-itertools",
+    "packaging", "pluggy", "py", "pyparsing", "six", "toml", "tomli", "wcwidth", "zipp",
+)  # fmt: skip
 
 # How build backends that would ask git are told the version.
 VERSION_VARIABLES = (
@@ -86,15 +73,14 @@ RUN {_steps(*_tree(recipe))}
 
 
 def index_options(recipe: PythonRecipe, *, builds: bool) -> list[str]:
-    """What uv may see: nothing later than the date, except what had to be raised; backends only where it `builds`."""
+    """What uv may see: nothing after the date, except what had to be raised; backends where it `builds`."""
     later: dict[str, str] = {}
     if recipe.runner_raised:
         released = next(i.pytest_released for i in interpreters.INTERPRETERS if i.python == recipe.python)
         later |= dict.fromkeys(RUNNER_PARTS, _after(released.isoformat()))
     if builds:
-        later |= {
-            name: _after(day) for name, _, day in (entry.partition("=") for entry in recipe.backends_raised)
-        }
+        raised = (entry.split("=", 1) for entry in recipe.backends_raised)
+        later |= {name: _after(day) for name, day in raised}
     later |= dict(entry.split("=", 1) for entry in recipe.gone)
     later.pop(recipe.name, None)
     return [
@@ -114,8 +100,10 @@ def _after(day: str) -> str:
 
 def _apt(packages: tuple[str, ...]) -> str:
     return (
-        f"apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends {' '.join(packages)} && \\\n"
-        "    rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log"
+        "apt-get update && \\\n"
+        "    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
+        f"    {' '.join(packages)} && \\\n"
+        "    rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt/* /var/log/*.log"
     )
 
 
@@ -159,7 +147,8 @@ def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
         *_install(recipe, site),
         "find /opt/venv -user agent -exec chown -h root:root {} +",
         f"{_GIT} checkout -q -f -- .",
-        f"{_GIT} ls-files --others --directory --exclude-standard | sed 's,^,/,' >> /opt/app.git/info/exclude",
+        f"{_GIT} ls-files --others --directory --exclude-standard > /build/others",
+        "sed 's,^,/,' /build/others > /opt/app.git/info/exclude",
         f"{{ {_GIT} config --unset core.worktree || true; }}",
         "mv /opt/app.git /app/.git && chmod 755 /app/.git",
         "find /app ! -user agent -exec chown -h agent:agent {} +",
@@ -168,7 +157,9 @@ def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
 
 
 def _install(recipe: PythonRecipe, site: str) -> tuple[str, ...]:
-    """Put the project in place. Its build sees the index as of the date, and the base's version instead of git."""
+    """Put the project in place. Its build sees the index as of the date, and the base's version instead of
+    git.
+    """
     if recipe.install == "path":
         return (f"for d in /app /app/src /app/lib; do [ ! -d $d ] || echo $d; done > {site}/app.pth",)
     version = " ".join(f"{name}={shlex.quote(recipe.version)}" for name in VERSION_VARIABLES)

@@ -1,4 +1,6 @@
-"""Which distribution provides an import name, and which third-party names the tests import. By syntax tree only."""
+"""Which distribution provides an import name, and which third-party names the tests import. By syntax tree
+only.
+"""
 
 from __future__ import annotations
 
@@ -13,34 +15,41 @@ from packaging.utils import canonicalize_name
 from envs.languages.python.paths import SOURCE_ROOTS, is_test
 from envs.languages.tree import Tree
 
-# Import name → distribution, where normalising the name does not tell. None: nothing on the index provides it.
+# Import name → distribution, where normalising the name does not tell. None: nothing on the index provides
+# it.
 DISTRIBUTIONS: dict[str, str | None] = {
-    "attr": "attrs", "bs4": "beautifulsoup4", "cairo": "pycairo", "Crypto": "pycryptodome", "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil", "dns": "dnspython", "docx": "python-docx", "dotenv": "python-dotenv", "fitz": "pymupdf",
-    "git": "GitPython", "github": "PyGithub", "google": None, "jose": "python-jose", "jwt": "PyJWT",
-    "kafka": "kafka-python", "ldap": "python-ldap", "magic": "python-magic", "markdown": "Markdown",
-    "mpl_toolkits": "matplotlib", "MySQLdb": "mysqlclient", "nacl": "PyNaCl", "OpenSSL": "pyOpenSSL", "PIL": "Pillow",
-    "pkg_resources": "setuptools", "pptx": "python-pptx", "psycopg2": "psycopg2-binary", "pylab": "matplotlib",
-    "pytest_asyncio": "pytest-asyncio", "pytest_cov": "pytest-cov", "pytest_mock": "pytest-mock", "pythoncom": None,
-    "Cython": "cython", "pyximport": "cython", "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "skimage": "scikit-image",
-    "serial": "pyserial", "slugify": "python-slugify", "socks": "PySocks", "telegram": "python-telegram-bot", "usb": "pyusb",
-    "win32api": None, "win32con": None, "wx": None, "yaml": "PyYAML", "zmq": "pyzmq", "zope": "zope.interface",
-    "flask_login": "Flask-Login", "rest_framework": "djangorestframework", "corsheaders": "django-cors-headers",
-    "_pytest": "pytest", "tests": None, "test": None, "conftest": None, "setup": None, "docs": None,
-    "hypothesis_trio": "hypothesis-trio", "faker": "Faker",
+    "attr": "attrs", "bs4": "beautifulsoup4", "cairo": "pycairo", "Crypto": "pycryptodome",
+    "cv2": "opencv-python-headless", "dateutil": "python-dateutil", "dns": "dnspython",
+    "docx": "python-docx", "dotenv": "python-dotenv", "fitz": "pymupdf", "git": "GitPython",
+    "github": "PyGithub", "google": None, "jose": "python-jose", "jwt": "PyJWT", "kafka": "kafka-python",
+    "ldap": "python-ldap", "magic": "python-magic", "markdown": "Markdown", "mpl_toolkits": "matplotlib",
+    "MySQLdb": "mysqlclient", "nacl": "PyNaCl", "OpenSSL": "pyOpenSSL", "PIL": "Pillow",
+    "pkg_resources": "setuptools", "pptx": "python-pptx", "psycopg2": "psycopg2-binary",
+    "pylab": "matplotlib", "pytest_asyncio": "pytest-asyncio", "pytest_cov": "pytest-cov",
+    "pytest_mock": "pytest-mock", "pythoncom": None, "Cython": "cython", "pyximport": "cython",
+    "ruamel": "ruamel.yaml", "sklearn": "scikit-learn", "skimage": "scikit-image", "serial": "pyserial",
+    "slugify": "python-slugify", "socks": "PySocks", "telegram": "python-telegram-bot", "usb": "pyusb",
+    "win32api": None, "win32con": None, "wx": None, "yaml": "PyYAML", "zmq": "pyzmq",
+    "zope": "zope.interface", "flask_login": "Flask-Login", "rest_framework": "djangorestframework",
+    "corsheaders": "django-cors-headers", "_pytest": "pytest", "tests": None, "test": None, "conftest": None,
+    "setup": None, "docs": None, "hypothesis_trio": "hypothesis-trio", "faker": "Faker",
     "sqlalchemy": "SQLAlchemy", "werkzeug": "Werkzeug", "gi": None, "apt": None, "Xlib": "python-xlib",
-    "multipart": "python-multipart", "barcode": "python-barcode", "editorconfig": "EditorConfig", "levenshtein": "python-Levenshtein",
-    "Levenshtein": "python-Levenshtein", "unidecode": "Unidecode", "text_unidecode": "text-unidecode", "markupsafe": "MarkupSafe",
-    "backports": None, "importlib_metadata": "importlib-metadata", "importlib_resources": "importlib-resources",
+    "multipart": "python-multipart", "barcode": "python-barcode", "editorconfig": "EditorConfig",
+    "levenshtein": "python-Levenshtein", "Levenshtein": "python-Levenshtein", "unidecode": "Unidecode",
+    "text_unidecode": "text-unidecode", "markupsafe": "MarkupSafe", "backports": None,
+    "importlib_metadata": "importlib-metadata", "importlib_resources": "importlib-resources",
 }  # fmt: skip
 
-# Names that were the standard library's on the interpreters of our suites, and are not on every one that runs this program.
+# Names that were the standard library's on the interpreters of our suites, and are not on every one that runs
+# this program.
 FORMER_STDLIB = frozenset({
-    "asynchat", "asyncore", "distutils", "imp", "smtpd", "aifc", "audioop", "cgi", "cgitb", "chunk", "crypt", "imghdr",
-    "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib",
-    "formatter", "parser", "symbol", "binhex", "lib2to3", "macpath", "dummy_threading", "_dummy_thread",
+    "asynchat", "asyncore", "distutils", "imp", "smtpd", "aifc", "audioop", "cgi", "cgitb", "chunk", "crypt",
+    "imghdr", "mailcap", "msilib", "nis", "nntplib", "ossaudiodev", "pipes", "sndhdr", "spwd", "sunau",
+    "telnetlib", "uu", "xdrlib", "formatter", "parser", "symbol", "binhex", "lib2to3", "macpath",
+    "dummy_threading", "_dummy_thread",
     # Python 2 names, imported by old tests behind a condition that cannot always be seen
-    "StringIO", "cStringIO", "urllib2", "urlparse", "ConfigParser", "Queue", "cPickle", "__builtin__", "httplib",
+    "StringIO", "cStringIO", "urllib2", "urlparse", "ConfigParser", "Queue", "cPickle", "__builtin__",
+    "httplib",
 })  # fmt: skip
 
 
@@ -53,7 +62,9 @@ def distribution(module: str) -> str | None:
 
 
 def third_party(tree: Tree, own: tuple[str, ...]) -> tuple[str, ...]:
-    """Top-level names that the tests import unconditionally and that neither the tree nor the standard library has."""
+    """Top-level names that the tests import unconditionally and that neither the tree nor the standard
+    library has.
+    """
     local = _local_names(tree) | set(own)
     found: set[str] = set()
     for path in tree:

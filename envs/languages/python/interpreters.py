@@ -1,8 +1,10 @@
-"""Interpreters that can be had, and the oldest runner and build backends that work on them: tables, and one ordering.
+"""Interpreters that can be had, and the oldest runner and build backends that work on them: tables, and one
+ordering.
 
-Faithful means: the newest interpreter that was out when the source was published and that the source allows, with the
-runner of that day. The tables say where that day's runner or backend cannot work, so that a plan is right before
-anything is started. Versions and dates are upstream's; "oldest that starts" was measured in containers of each suite.
+Faithful means: the newest interpreter that was out when the source was published and that the source allows,
+with the runner of that day. The tables say where that day's runner or backend cannot work, so that a plan is
+right before anything is started. Versions and dates are upstream's; "oldest that starts" was measured in
+containers of each suite.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.utils import canonicalize_name
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,8 @@ INTERPRETERS = (
     Interpreter("trixie", "3.13", date(2024, 10, 7), "6.2.5", date(2021, 11, 5), date(2023, 6, 23)),
 )
 
-# Other build backends: the day of the first release that installs in place. wheel is what setuptools needs for it.
+# Other build backends: the day of the first release that installs in place. wheel is what setuptools needs
+# for it.
 BACKENDS = {
     "flit-core": date(2021, 10, 10),
     "pdm-pep517": date(2022, 3, 8),
@@ -47,8 +49,8 @@ BACKENDS = {
 def choose(requires_python: str, classified: tuple[str, ...], when: datetime) -> list[Interpreter]:
     """Interpreters the source allows, most faithful first.
 
-    Released by the date before later ones; among those, one whose runner of that day starts, then one the source
-    names in its classifiers (when it names any of ours), then the newest.
+    Released by the date before later ones; among those, one whose runner of that day starts, then one the
+    source names in its classifiers (when it names any of ours), then the newest.
     """
     allowed = [i for i in INTERPRETERS if _allows(requires_python, i.python)]
     named = {i.python for i in allowed} & set(classified)
@@ -76,7 +78,8 @@ def runner_floor(interpreter: Interpreter, when: datetime) -> str:
 
 
 def backends_raised(interpreter: Interpreter, when: datetime) -> dict[str, date]:
-    """Build backends too old to install in place on the interpreter: name → the day whose release builds instead.
+    """Build backends too old to install in place on the interpreter: name → the day whose release builds
+    instead.
 
     They are raised in isolated builds only; the packages of the environment stay as of the date.
     """

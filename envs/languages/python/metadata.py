@@ -1,8 +1,9 @@
-"""What a Python project says of itself, read from its files. Nothing is executed: `setup.py` is parsed, not run.
+"""What a Python project says of itself, read from its files. Nothing is executed: `setup.py` is parsed, not
+run.
 
-Sources of truth in order: the metadata a source archive carries (PKG-INFO, requires.txt: its build backend wrote them),
-then pyproject.toml, setup.cfg, and what is literal in setup.py. Where run-time requirements are computed by code,
-`Project.static` is False and the resolver lets the backend compute them, inside a sandbox.
+Sources of truth in order: the metadata a source archive carries (PKG-INFO, requires.txt: its build backend
+wrote them), then pyproject.toml, setup.cfg, and what is literal in setup.py. Where run-time requirements are
+computed by code, `Project.static` is False and the resolver lets the backend compute them, inside a sandbox.
 """
 
 from __future__ import annotations
@@ -355,7 +356,7 @@ def _compiled(tree: Tree, setup: dict[str, Any], system: dict[str, Any]) -> bool
 
 
 def _modules(tree: Tree, name: str) -> tuple[str, ...]:
-    """Top-level import names: as the archive lists them, else the package or module named like the project."""
+    """Top-level import names: as the archive lists them, else what is named like the project."""
     for listed in _egg_info(tree, "top_level.txt"):
         names = tuple(n for n in lines(tree.text(listed)) if n.isidentifier() and not n.startswith("_"))
         if names:

@@ -1,8 +1,10 @@
-"""Which paths of a Python project are tests, and which steer the test runner. By path alone: trees are not read.
+"""Which paths of a Python project are tests, and which steer the test runner. By path alone: trees are not
+read.
 
 A library may ship modules that look like tests and are source: `numpy/testing/`, `werkzeug/test.py`,
-`django/test/client.py`, `keras/test_utils.py`. So a folder called `test` or `testing` counts only at the root (or under
-a source root), `tests` counts anywhere, and a few `test_*.py` names are source when they lie inside a package.
+`django/test/client.py`, `keras/test_utils.py`. So a folder called `test` or `testing` counts only at the root
+(or under a source root), `tests` counts anywhere, and a few `test_*.py` names are source when they lie inside
+a package.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ TEST_MODULE = re.compile(r"test_.*\.py|.*_tests?\.py|tests\.py|conftest\.py")
 
 # What steers the runner: restored before grading, whoever touched it.
 INFRASTRUCTURE = frozenset({
-    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg", "pyproject.toml",
-    ".coveragerc", "sitecustomize.py", "usercustomize.py",
+    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg",
+    "pyproject.toml", ".coveragerc", "sitecustomize.py", "usercustomize.py",
 })  # fmt: skip
 # Modules that the runner imports: a file of that name at the root would be imported in their place.
 RUNNER_MODULES = frozenset({"pytest", "_pytest", "pluggy", "iniconfig", "unittest", "junitxml"})

@@ -1,7 +1,8 @@
 """Options that a project puts on its own pytest command line: which plugins they need, and which have to go.
 
-An option of a plugin that is not there stops every run, so the plugin is added as of the date. Options that make
-linters into tests are taken out: they test the style of files, fail on a newer linter, and are nobody's behaviour.
+An option of a plugin that is not there stops every run, so the plugin is added as of the date. Options that
+make linters into tests are taken out: they test the style of files, fail on a newer linter, and are nobody's
+behaviour.
 """
 
 from __future__ import annotations
@@ -17,28 +18,31 @@ from envs.languages.tree import Tree
 
 # Option prefix → plugin that owns it. Matched in order; the first hit wins.
 PLUGINS: tuple[tuple[str, str], ...] = (
-    ("--cov", "pytest-cov"), ("--no-cov", "pytest-cov"), ("--numprocesses", "pytest-xdist"), ("-n", "pytest-xdist"),
-    ("--dist", "pytest-xdist"), ("--maxprocesses", "pytest-xdist"), ("--timeout", "pytest-timeout"),
-    ("--benchmark", "pytest-benchmark"), ("--codspeed", "pytest-codspeed"), ("--asyncio", "pytest-asyncio"),
-    ("--random-order", "pytest-random-order"), ("--randomly", "pytest-randomly"), ("--reruns", "pytest-rerunfailures"),
-    ("--html", "pytest-html"), ("--self-contained-html", "pytest-html"), ("--doctest-plus", "pytest-doctestplus"),
+    ("--cov", "pytest-cov"), ("--no-cov", "pytest-cov"), ("--numprocesses", "pytest-xdist"),
+    ("-n", "pytest-xdist"), ("--dist", "pytest-xdist"), ("--maxprocesses", "pytest-xdist"),
+    ("--timeout", "pytest-timeout"), ("--benchmark", "pytest-benchmark"), ("--codspeed", "pytest-codspeed"),
+    ("--asyncio", "pytest-asyncio"), ("--random-order", "pytest-random-order"),
+    ("--randomly", "pytest-randomly"), ("--reruns", "pytest-rerunfailures"), ("--html", "pytest-html"),
+    ("--self-contained-html", "pytest-html"), ("--doctest-plus", "pytest-doctestplus"),
     ("--doctest-rst", "pytest-doctestplus"), ("--mpl", "pytest-mpl"), ("--disable-socket", "pytest-socket"),
     ("--allow-hosts", "pytest-socket"), ("--ds", "pytest-django"), ("--reuse-db", "pytest-django"),
     ("--create-db", "pytest-django"), ("--nomigrations", "pytest-django"), ("--snapshot", "syrupy"),
     ("--remote-data", "pytest-remotedata"), ("--arraydiff", "pytest-arraydiff"), ("--nbval", "nbval"),
-    ("--instafail", "pytest-instafail"), ("--picked", "pytest-picked"),
-    ("--spec", "pytest-spec"), ("--testdox", "pytest-testdox"), ("--env", "pytest-env"), ("--subprocess", "pytest-subprocess"),
-    ("--hypothesis", "hypothesis"), ("--record-mode", "pytest-recording"), ("--block-network", "pytest-recording"),
-    ("--tap", "pytest-tap"), ("--clarity", "pytest-clarity"),
-    ("--regressions", "pytest-regressions"), ("--run-parallel", "pytest-run-parallel"), ("--parallel-threads", "pytest-run-parallel"),
+    ("--instafail", "pytest-instafail"), ("--picked", "pytest-picked"), ("--spec", "pytest-spec"),
+    ("--testdox", "pytest-testdox"), ("--env", "pytest-env"), ("--subprocess", "pytest-subprocess"),
+    ("--hypothesis", "hypothesis"), ("--record-mode", "pytest-recording"),
+    ("--block-network", "pytest-recording"), ("--tap", "pytest-tap"), ("--clarity", "pytest-clarity"),
+    ("--regressions", "pytest-regressions"), ("--run-parallel", "pytest-run-parallel"),
+    ("--parallel-threads", "pytest-run-parallel"),
 )  # fmt: skip
 
 # Setting in the project's pytest configuration → plugin that reads it.
 SETTINGS: dict[str, str] = {
-    "asyncio_mode": "pytest-asyncio", "trio_mode": "pytest-trio", "timeout": "pytest-timeout", "env": "pytest-env",
-    "DJANGO_SETTINGS_MODULE": "pytest-django", "django_find_project": "pytest-django", "qt_api": "pytest-qt",
-    "mock_use_standalone_module": "pytest-mock", "doctest_plus": "pytest-doctestplus", "remote_data_strict": "pytest-remotedata",
-    "text_file_format": "pytest-doctestplus", "flask_app": "pytest-flask", "xvfb_width": "pytest-xvfb",
+    "asyncio_mode": "pytest-asyncio", "trio_mode": "pytest-trio", "timeout": "pytest-timeout",
+    "env": "pytest-env", "DJANGO_SETTINGS_MODULE": "pytest-django", "django_find_project": "pytest-django",
+    "qt_api": "pytest-qt", "mock_use_standalone_module": "pytest-mock", "doctest_plus": "pytest-doctestplus",
+    "remote_data_strict": "pytest-remotedata", "text_file_format": "pytest-doctestplus",
+    "flask_app": "pytest-flask", "xvfb_width": "pytest-xvfb",
 }  # fmt: skip
 
 # Options of linters dressed as tests, and of what only a person at a terminal wants.
@@ -49,7 +53,8 @@ DROPPED = re.compile(
 
 # Where pytest looks for its configuration, in its order: file and section.
 FILES = (
-    ("pytest.ini", "pytest"), (".pytest.ini", "pytest"), ("pyproject.toml", ""), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"),
+    ("pytest.ini", "pytest"), (".pytest.ini", "pytest"), ("pyproject.toml", ""), ("tox.ini", "pytest"),
+    ("setup.cfg", "tool:pytest"),
 )  # fmt: skip
 
 

@@ -1,6 +1,8 @@
-"""What to change when a step broke: rules, not judgement. Each is a pattern in the log and an action on the recipe.
+"""What to change when a step broke: rules, not judgement. Each is a pattern in the log and an action on the
+recipe.
 
-A rule that changes nothing (the package is there already) does not count, and the next one is asked; so repair ends.
+A rule that changes nothing (the package is there already) does not count, and the next one is asked; so
+repair ends.
 """
 
 from __future__ import annotations
@@ -38,12 +40,14 @@ IN_PLACE_FAILED = (
 
 # C header, program or shared library that a build or an import misses → Debian package that has it.
 HEADERS = {
-    "Python.h": "python3-dev", "bzlib.h": "libbz2-dev", "curl/": "libcurl4-openssl-dev", "expat.h": "libexpat1-dev",
-    "ffi.h": "libffi-dev", "gdbm.h": "libgdbm-dev", "gmp.h": "libgmp-dev", "jpeglib.h": "libjpeg-dev",
-    "lber.h": "libldap2-dev", "ldap.h": "libldap2-dev", "libpq-fe.h": "libpq-dev", "libxml/": "libxml2-dev",
-    "libxslt/": "libxslt1-dev", "lzma.h": "liblzma-dev", "magic.h": "libmagic-dev", "mpc.h": "libmpc-dev",
-    "mpfr.h": "libmpfr-dev", "mysql": "default-libmysqlclient-dev", "openssl/": "libssl-dev", "re2/": "libre2-dev",
-    "snappy": "libsnappy-dev", "sqlite3.h": "libsqlite3-dev", "yaml.h": "libyaml-dev", "zlib.h": "zlib1g-dev",
+    "Python.h": "python3-dev", "bzlib.h": "libbz2-dev", "curl/": "libcurl4-openssl-dev",
+    "expat.h": "libexpat1-dev", "ffi.h": "libffi-dev", "gdbm.h": "libgdbm-dev", "gmp.h": "libgmp-dev",
+    "jpeglib.h": "libjpeg-dev", "lber.h": "libldap2-dev", "ldap.h": "libldap2-dev",
+    "libpq-fe.h": "libpq-dev", "libxml/": "libxml2-dev", "libxslt/": "libxslt1-dev", "lzma.h": "liblzma-dev",
+    "magic.h": "libmagic-dev", "mpc.h": "libmpc-dev", "mpfr.h": "libmpfr-dev",
+    "mysql": "default-libmysqlclient-dev", "openssl/": "libssl-dev", "re2/": "libre2-dev",
+    "snappy": "libsnappy-dev", "sqlite3.h": "libsqlite3-dev", "yaml.h": "libyaml-dev",
+    "zlib.h": "zlib1g-dev",
 }  # fmt: skip
 PROGRAMS = {
     "cargo": "cargo", "cmake": "cmake", "curl-config": "libcurl4-openssl-dev", "gfortran": "gfortran",

@@ -1,8 +1,10 @@
-"""What a project's tests need, gathered from wherever projects say it. Pure reading; every line left out leaves a note.
+"""What a project's tests need, gathered from wherever projects say it. Pure reading; every line left out
+leaves a note.
 
-Places are asked in a fixed order and united: dependency groups, extras, `tests_require`, tox, requirements files. Only
-when none of them names tests are the development ones taken. Tools that no test runs (linters, type checkers, document
-builders, release tools) are left out: they cost disk, and conflict with packages of the day more than any others.
+Places are asked in a fixed order and united: dependency groups, extras, `tests_require`, tox, requirements
+files. Only when none of them names tests are the development ones taken. Tools that no test runs (linters,
+type checkers, document builders, release tools) are left out: they cost disk, and conflict with packages of
+the day more than any others.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from envs.languages.python.metadata import Extras, Project, config, lines
 from envs.languages.tree import Tree
 
 TEST_NAMES = frozenset({
-    "test", "tests", "testing", "tests-require", "unittest", "unittests", "unit-tests", "pytest", "hatch-test", "test-extras",
+    "test", "tests", "testing", "tests-require", "unittest", "unittests", "unit-tests", "pytest",
+    "hatch-test", "test-extras",
 })  # fmt: skip
 DEV_NAMES = frozenset({"dev", "develop", "development", "devel", "ci", "default", "check", "all"})
 

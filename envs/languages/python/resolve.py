@@ -1,10 +1,11 @@
 """From recipe to manifest: `uv pip compile` in a sandbox, and what is given up when the index has no answer.
 
-Requirements are resolved as of the source's date. What a project says of its tests is often not satisfiable any more,
-or never was on this interpreter, so a failed resolution drops something by rule, notes it, and is tried again: first
-what the resolver names, then pins of test requirements, then all test requirements but those that tests import. What
-the project needs to run is never dropped. The project itself is never in a manifest: through circles such as
-pytest → attrs, the release that holds the fix would otherwise be installed beside the tree that lacks it.
+Requirements are resolved as of the source's date. What a project says of its tests is often not satisfiable
+any more, or never was on this interpreter, so a failed resolution drops something by rule, notes it, and is
+tried again: first what the resolver names, then pins of test requirements, then all test requirements but
+those that tests import. What the project needs to run is never dropped. The project itself is never in a
+manifest: through circles such as pytest → attrs, the release that holds the fix would otherwise be installed
+beside the tree that lacks it.
 """
 
 from __future__ import annotations
@@ -17,24 +18,26 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envs.languages import Broken, Resolved
-from envs.languages.tree import Tree, pack
 from envs.languages.python.image import VERSION_VARIABLES, index_options
 from envs.languages.python.recipe import PythonRecipe, requirement_name
 from envs.languages.python.repair import COMPILER_MISSING
+from envs.languages.tree import Tree, pack
 from envs.sandbox import Outcome, Sandbox
 
 MAX_TRIES = 12
 
 FAILED_BUILD = r"Failed to (?:build|download and build)"
-# The resolver's hint on a package that it may not see yet: name, and when the oldest fitting release was put up.
+# The resolver's hint on a package that it may not see yet: name, and when the oldest fitting release was put
+# up.
 LATER = r"`([\w.-]+)` was filtered by `exclude-newer\S*` .{0,300}?published at (\d{4}-\d\d-\d\dT[\d:.]+Z)"
 
-# What the resolver says of a requirement that cannot be had; the name is in the first group. Matched in order.
+# What the resolver says of a requirement that cannot be had; the name is in the first group. Matched in
+# order.
 UNAVAILABLE: tuple[tuple[str, str], ...] = (
     ("not on the index", r"Because ([\w.-]+)(?:\[[^\]]*\])? was not found in the package registry"),
     ("no version as of the date", r"there (?:are|is) no versions? of ([\w.-]+)(?:\[[^\]]*\])?[ ,]"),
-    ("no version for this interpreter", r"Because only ([\w.-]+)\S* is available and .{0,80}depends on Python"),
-    ("does not build", r"(?:Failed to (?:build|download and build)|Failed to fetch) `([\w.-]+)(?:\[[^\]]*\])?==[^`]+`"),
+    ("no version for this interpreter", r"only ([\w.-]+)\S* is available and .{0,80}depends on Python"),
+    ("does not build", r"Failed to (?:build|download and build|fetch) `([\w.-]+)(?:\[[^\]]*\])?==[^`]+`"),
     ("its backend fails", r"Failed to build `([\w.-]+)"),
 )  # fmt: skip
 
@@ -73,8 +76,9 @@ async def resolve(recipe: PythonRecipe, tree: Tree, sandbox: Sandbox, *, timeout
 
 def command(recipe: PythonRecipe) -> list[str]:
     return [
-        "uv", "pip", "compile", "--no-config", "--no-header", "--no-annotate", "--no-progress", "--color=never",
-        "--no-sources", "--python=/usr/bin/python3", "--no-emit-package", recipe.name, *index_options(recipe, builds=recipe.raise_builds), "requirements.in",
+        "uv", "pip", "compile", "requirements.in", "--python=/usr/bin/python3", "--no-config", "--no-sources",
+        "--no-header", "--no-annotate", "--no-progress", "--color=never", "--no-emit-package", recipe.name,
+        *index_options(recipe, builds=recipe.raise_builds),
     ]  # fmt: skip
 
 
@@ -122,7 +126,9 @@ def give_up(recipe: PythonRecipe, log: str) -> PythonRecipe | None:
 
 
 def _from_later(recipe: PythonRecipe, text: str) -> PythonRecipe | None:
-    """Releases that were deleted and put up again carry the wrong day: see a required package as of its own."""
+    """Releases that were deleted and put up again carry the wrong day: see a required package as of its
+    own.
+    """
     known = dict(entry.split("=", 1) for entry in recipe.gone)
     for match in re.finditer(LATER, text):
         name, day = str(canonicalize_name(match[1])), datetime.fromisoformat(match[2]) + timedelta(hours=1)

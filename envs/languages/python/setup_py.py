@@ -1,4 +1,6 @@
-"""The arguments of a `setup()` call, read from the syntax tree. What code computes stays unknown: None, never a guess."""
+"""The arguments of a `setup()` call, read from the syntax tree. What code computes stays unknown: None,
+never a guess.
+"""
 
 from __future__ import annotations
 

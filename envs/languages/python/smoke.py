@@ -1,9 +1,10 @@
-"""Does the finished image work? The project imports, and its tests are collected, as upstream would have them.
+"""Does the finished image work? The project imports, and its tests are collected, as upstream would have
+them.
 
-Both run without network and as `tester`, as grading will. Collection is asked of the gold tree, because its metadata is
-what the packages were resolved from: a gold suite that does not collect means a broken environment, where a base suite
-that does not may only mean an old one. A project with compiled parts cannot be swapped without building it, so there
-the base tree is asked.
+Both run without network and as `tester`, as grading will. Collection is asked of the gold tree, because its
+metadata is what the packages were resolved from: a gold suite that does not collect means a broken
+environment, where a base suite that does not may only mean an old one. A project with compiled parts cannot
+be swapped without building it, so there the base tree is asked.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ def _ended(result: ExecResult) -> str:
     return {Outcome.TIMEOUT: "timeout", Outcome.OOM: "out_of_memory"}.get(result.outcome, "")
 
 
-# Plugin → arguments that keep it from changing what is run: order, coverage and processes are the supervisor's.
+# Plugin → arguments that keep it from changing what is run: order, coverage and processes are the
+# supervisor's.
 QUIETED: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("pytest-cov", ("--no-cov",)),
     ("pytest-randomly", ("-p", "no:randomly")),
