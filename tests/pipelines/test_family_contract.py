@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calc_repo import EXPECTED, make
+from calc_repo import EXPECTED, QUARANTINED, make
 from pydantic import ValidationError
 
 from envs.docker.backend import DockerBackend
@@ -36,6 +36,8 @@ class Case:
     bad_options: Callable[[Path], dict[str, Any]]
     expected: dict[str, tuple[str, str, str]]
     """Words of a candidate's title → (deciding stage, outcome, reason)."""
+    quarantined: tuple[str, ...]
+    """What every task of the case must have set aside."""
     malformed: Submission
     settings: dict[str, Any]
 
@@ -45,6 +47,7 @@ CASES = {
         options=lambda folder: {"source": "git", "repo": (make(folder / "calc"),)},
         bad_options=lambda folder: {"source": "git", "repo": (folder / "nothing-here",)},
         expected=EXPECTED,
+        quarantined=QUARANTINED,
         malformed=Submission(patch=b"diff --git a/calc/x.py b/calc/x.py\n--- a/calc/x.py\n+++ b/calc/x.py\n@@ nonsense\n"),
         settings={"test_seconds": 4, "suite_seconds": 120, "runs_per_side": 3},
     ),
@@ -147,6 +150,11 @@ class TestContract:
         for words, ending in made.case.expected.items():
             (told,) = [value for title, value in last.items() if words in title]
             assert told[:3] == ending, (words, told)
+
+    def test_what_wavers_is_quarantined_with_its_reason(self, made: Made) -> None:
+        assert {task.quarantined for task in made.tasks} == {made.case.quarantined}
+        for task in made.tasks:
+            assert not set(task.pass_to_pass) & {line.split(" ", 1)[1] for line in task.quarantined}
 
     def test_every_stage_of_every_item_is_an_event(self, made: Made) -> None:
         rows = Reader(made.settings).sql(
