@@ -13,6 +13,7 @@ byte for byte the same wherever and whenever it is made.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import re
 import time
@@ -331,9 +332,6 @@ class _Builder:
         )
 
 
-_toolchain_locks: dict[str, asyncio.Lock] = {}
-
-
 async def toolchain_image(
     toolchain: Toolchain[Any], recipe: Recipe, backend: SandboxBackend, settings: Settings
 ) -> str:
@@ -341,11 +339,15 @@ async def toolchain_image(
     base = await ensure_base(recipe.suite, settings)
     dockerfile = toolchain.toolchain(recipe)
     tag = f"verifactory/toolchain:{recipe.language}-{recipe.suite}-{content_id(base, dockerfile)[:12]}"
-    async with _toolchain_locks.setdefault(tag, asyncio.Lock()):
+    if await backend.has_image(tag):
+        return tag
+    context = write_context(
+        settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": dockerfile.encode()}
+    )
+    with (context / "lock").open("w") as lock:
+        # one process makes it; the others wait, then find its layers
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         if not await backend.has_image(tag):
-            context = write_context(
-                settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": dockerfile.encode()}
-            )
             await backend.build(
                 context,
                 tag=tag,

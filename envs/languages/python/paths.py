@@ -44,7 +44,7 @@ def is_test(path: str) -> bool:
     folders, name = parts[:-1], parts[-1]
     if any(folder in TEST_FOLDERS or TEST_FOLDER.fullmatch(folder) for folder in folders):
         return True
-    inside = [folder for folder in folders if folder not in SOURCE_ROOTS]
+    inside = folders[1:] if folders and folders[0] in SOURCE_ROOTS else folders
     if inside and inside[0] in ROOT_TEST_FOLDERS:
         return True
     if not inside and name in ("test.py", "run_tests.py", "runtests.py"):
