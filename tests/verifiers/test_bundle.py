@@ -45,8 +45,8 @@ def test_layout_and_task_toml(tmp_path: Path) -> None:
         if path.is_file()
     }
     assert found >= {
-        "task.toml", "instruction.md", "README.md", "LICENSES/MIT.txt", "environment/Dockerfile",
-        "environment/app.tar",
+        "task.toml", "instruction.md", "README.md", ".gitignore", "LICENSES/MIT.txt",
+        "environment/Dockerfile", "environment/app.tar",
         "solution/solve.sh", "solution/gold.patch", "tests/test.sh", "tests/supervisor.py",
         "tests/reporter_pytest.py",
         "tests/reporter_unittest.py", "tests/spec.json", "tests/hidden/tests/test_é.py",

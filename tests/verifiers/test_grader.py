@@ -268,8 +268,10 @@ async def test_the_tree_as_it_stands(
             files = await sandbox.download("/logs/verifier", max_bytes=1 << 20)
             rewards.append(json.loads(files["reward.json"]))
         assert rewards == [
-            {"reward": 0.0, "fail_to_pass": 0.0, "pass_to_pass": 1.0},
-            {"reward": 1.0, "fail_to_pass": 1.0, "pass_to_pass": 1.0},
+            {"reward": 0.0, "tests_fail_to_pass": 0.0, "tests_pass_to_pass": 1.0},
+            {"reward": 1.0, "tests_fail_to_pass": 1.0, "tests_pass_to_pass": 1.0},
         ]
+        # Harbor sorts the names and shows the first as the task's score
+        assert all(min(reward) == "reward" for reward in rewards)
     finally:
         await sandbox.stop()

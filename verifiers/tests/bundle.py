@@ -47,6 +47,11 @@ cd {workdir}
 GIT_DIR={workdir}/.git GIT_WORK_TREE={workdir} git apply --whitespace=nowarn "$here/gold.patch"
 """
 
+GITIGNORE = """\
+# Without this file Harbor leaves out of a package what looks like an editor's or an interpreter's leavings
+# (*.pyc, *~, *.swp, .DS_Store, __pycache__); a hidden test may have such a name. Nothing is ignored.
+"""
+
 README = """\
 # {name}
 
@@ -137,6 +142,7 @@ def render(
     try:
         toml = _task_toml(task_id, kind, repo, spec, metadata, memory_mb, cpus, build_seconds, agent_seconds)
         _write(part / "task.toml", tomli_w.dumps(toml).encode())
+        _write(part / ".gitignore", GITIGNORE.encode())
         _write(part / "instruction.md", instruction.encode())
         _write(part / "README.md", README.format(name=toml["task"]["name"], kind=kind, repo=repo).encode())
         for name, text in licenses.items():

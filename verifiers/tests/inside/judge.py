@@ -6,6 +6,9 @@ from typing import Any
 
 from segment import PASSED, SKIPPED, XFAILED, XPASSED
 
+# What reward.json holds. Harbor shows the first name in alphabetical order as the headline.
+REWARDS = ("reward", "tests_fail_to_pass", "tests_pass_to_pass")
+
 MUST_PASS = (PASSED, XFAILED)  # fail_to_pass and new tests
 MAINTAINED = (PASSED, XFAILED, XPASSED, SKIPPED)  # pass_to_pass tests
 
@@ -46,8 +49,8 @@ def judge(spec: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
         kind, reason = "scored", "" if whole else evidence
     reward = float(kind == "scored" and all(check["passed"] for check in checks))
     return {
-        "kind": kind, "reason": reason, "reward": reward, "fail_to_pass": must, "pass_to_pass": kept,
-        "checks": checks, "report": report,
+        "kind": kind, "reason": reason, "checks": checks, "report": report,
+        "reward": reward, "tests_fail_to_pass": must, "tests_pass_to_pass": kept,
     }  # fmt: skip
 
 
@@ -57,8 +60,8 @@ def verdict(kind: str, reason: str) -> dict[str, Any]:
         "kind": kind,
         "reason": reason,
         "reward": 0.0,
-        "fail_to_pass": 0.0,
-        "pass_to_pass": 0.0,
+        "tests_fail_to_pass": 0.0,
+        "tests_pass_to_pass": 0.0,
         "checks": [],
         "report": None,
     }

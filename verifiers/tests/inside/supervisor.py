@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # `python3 -I` leaves it out
 
 from account import Account, Broken, Malformed  # noqa: E402
-from judge import judge, verdict  # noqa: E402
+from judge import REWARDS, judge, verdict  # noqa: E402
 from suite import Suite  # noqa: E402
 from tree import Tree  # noqa: E402
 
@@ -47,7 +47,7 @@ MALFORMED = 65  # EX_DATAERR
 def write_verdict(result: dict[str, Any], logs: Path) -> None:
     """reward.json is flat numbers, as consumers of Harbor tasks read it; the evidence stands beside it."""
     forged = result["kind"] in ("tampered", "malformed")
-    reward = {name: 0.0 if forged else result[name] for name in ("reward", "fail_to_pass", "pass_to_pass")}
+    reward = {name: 0.0 if forged else result[name] for name in REWARDS}
     for name, value in (("report.json", result), ("reward.json", reward)):
         part = logs / (name + ".part")
         part.write_text(json.dumps(value, ensure_ascii=True))
