@@ -13,6 +13,8 @@ from pipelines.cli.terminal import err, out, show_json, show_table
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
+LAYOUTS = "parquet | harbor | harbor-parquet | swebench | swebench-tasks | sft"
+
 
 def sql(
     query: Annotated[
@@ -66,13 +68,18 @@ def load_outbox() -> None:
 
 
 def export(
-    layout: Annotated[str, typer.Argument(help="parquet | harbor | harbor-parquet | swebench | swebench-tasks | sft")],
+    layout: Annotated[str, typer.Argument(help=LAYOUTS)],
     out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     where: Annotated[
-        str, typer.Option(help="SQL predicate over task_overview.")
-    ] = "status IN ('validated', 'published')",
+        str,
+        typer.Option(help="SQL predicate over task_overview; nothing is exported that it does not select."),
+    ] = "status IN ('validated', 'certified', 'published')",
 ) -> None:
     """Export tasks for trainers and other harnesses.
+
+    parquet takes whatever --where selects, of any status. The other layouts are made from bundles and take
+    only verified tasks (validated, certified, published) among those. Repositories, not tasks, are split into
+    train and validation; a recorded split wins, and a selection that would leave train empty goes to train.
 
     Example: verifactory export harbor tasks/ --where "repo = 'humanize'"
     """
@@ -83,4 +90,9 @@ def export(
             f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}."
         )
     report = EXPORTERS[layout](Settings(), where, out_dir)
-    out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}")
+    splits = ", ".join(f"{split} {tasks}" for split, tasks in report.splits.items())
+    out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}: {splits}", markup=False)
+    if report.split_note:
+        out.print(report.split_note)
+    for reason, tasks in report.skipped.items():
+        out.print(f"{tasks} tasks left out: {reason}", markup=False)

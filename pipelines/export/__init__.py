@@ -13,7 +13,8 @@ from pipelines.export.harbor import export_harbor, export_harbor_parquet
 from pipelines.export.sft import export_sft
 from pipelines.export.swebench import export_swebench
 from pipelines.export.swebench_tasks import export_swebench_tasks
-from warehouse.export.parquet import ExportReport, export_parquet
+from warehouse.export.parquet import export_parquet
+from warehouse.export.publication import ExportReport
 from warehouse.settings import Settings
 
 EXPORTERS: dict[str, Callable[[Settings, str, Path], ExportReport]] = {

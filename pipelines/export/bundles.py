@@ -8,28 +8,29 @@ import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from pipelines.export.publication import file_sha256
-from pipelines.export.selection import Selected
 from verifiers.tests import bundle
 from warehouse.errors import FactoryError
+from warehouse.export.publication import file_sha256
+from warehouse.records import Task
 from warehouse.settings import Settings
 
-# What Harbor's packager takes of a task directory, and the names it leaves out of one without .gitignore.
+# What Harbor's packager takes of a task directory, and the names it leaves out of one without .gitignore. A
+# bundle has one, which leaves out nothing.
 PACKAGED_FILES = ("task.toml", "instruction.md", "README.md", "trajectory.json")
 PACKAGED_FOLDERS = ("environment", "tests", "solution", "steps")
 LEFT_OUT = ("__pycache__", "*.pyc", ".DS_Store", "*.swp", "*.swo", "*~")
 
 
-def verified_bundle(settings: Settings, selected: Selected) -> Path:
+def verified_bundle(settings: Settings, task: Task) -> bundle.Bundle:
     """The task's bundle, checked: every file against its manifest, the manifest against the task's record."""
-    task = selected.task
     path = settings.bundles / task.task_id
-    if bundle.load(path).sha256 != task.bundle:
+    loaded = bundle.load(path)
+    if loaded.sha256 != task.bundle:
         raise FactoryError(
             f"The bundle of task {task.task_id} at {path} is not the one that was validated; "
             f"run `verifactory tasks verify {task.task_id}`, or leave the task out."
         )
-    return path
+    return loaded
 
 
 def content_hash(task: Path) -> str:
@@ -37,9 +38,10 @@ def content_hash(task: Path) -> str:
     packaged = [task / name for name in PACKAGED_FILES if (task / name).exists()]
     for name in PACKAGED_FOLDERS:
         packaged += [path for path in (task / name).rglob("*") if path.is_file()]
+    left_out = () if (task / ".gitignore").exists() else LEFT_OUT
     digest = hashlib.sha256()
     for path in sorted(p.relative_to(task).as_posix() for p in packaged):
-        if not any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in LEFT_OUT):
+        if not any(fnmatchcase(part, pattern) for part in path.split("/") for pattern in left_out):
             digest.update(f"{path}\0{file_sha256(task / path)}\n".encode())
     return digest.hexdigest()
 

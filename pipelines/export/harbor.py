@@ -15,10 +15,19 @@ import pyarrow as pa
 import tomli_w
 
 from pipelines.export.bundles import content_hash, task_tar, verified_bundle
-from pipelines.export.publication import ExportReport, Written, publish
 from pipelines.export.selection import Selected, select
-from pipelines.export.shards import write_card, write_parquet
+from pipelines.export.shards import write_parquet
+from warehouse.export.card import Card
+from warehouse.export.publication import ExportReport, Written, publish, refuse_existing
 from warehouse.settings import Settings
+
+CARD = Card(
+    "Harbor tasks", "One folder a task, in Harbor 1.4's layout; dataset.toml pins each by its digest."
+)
+PARQUET_CARD = Card(
+    "Harbor tasks in Parquet",
+    "Harbor 1.4 tasks: `path` is a task's name, `task_binary` a tar of its directory.",
+)
 
 PARQUET_SCHEMA = pa.schema(
     [
@@ -54,31 +63,33 @@ def _dataset_name(out: Path) -> str:
 
 def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
     """Copy the verified tasks for which `where` holds to `out/<task_id>/`, with dataset.toml."""
+    refuse_existing(out)
     selection = select(settings, where)
 
     def write(folder: Path) -> Written:
         hashes = {}
         for selected in selection.tasks:
             copy = folder / selected.task.task_id
-            shutil.copytree(verified_bundle(settings, selected), copy, symlinks=True)
+            shutil.copytree(verified_bundle(settings, selected.task).path, copy, symlinks=True)
             config = tomllib.loads((copy / "task.toml").read_text(encoding="utf-8"))
             hashes[config["task"]["name"]] = content_hash(copy)
-        manifest = dataset_manifest(_dataset_name(out), selection.snapshot, hashes)
+        manifest = dataset_manifest(_dataset_name(out), selection.contents.snapshot, hashes)
         (folder / "dataset.toml").write_text(manifest, encoding="utf-8")
         return {"dataset.toml": len(hashes)}
 
-    return publish(settings, out, layout="harbor", selection=selection, write=write)
+    return publish(settings, out, layout="harbor", contents=selection.contents, card=CARD, write=write)
 
 
 def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified tasks for which `where` holds as rows of `path` and `task_binary` (a tar)."""
+    refuse_existing(out)
     selection = select(settings, where)
 
     def row(selected: Selected) -> dict[str, Any]:
         task = selected.task
         return {
             "path": task.task_id,
-            "task_binary": task_tar(verified_bundle(settings, selected)),
+            "task_binary": task_tar(verified_bundle(settings, task).path),
             "task_id": task.task_id,
             "repo": task.repo,
             "license": task.license,
@@ -86,9 +97,8 @@ def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportRe
         }
 
     def write(folder: Path) -> Written:
-        files = write_parquet(folder, selection.tasks, row, PARQUET_SCHEMA, rows_per_file=16)
-        prose = "Harbor 1.4 tasks: `path` is a task's name, `task_binary` a tar of its directory."
-        write_card(folder, "Harbor tasks in Parquet", prose, selection.tasks)
-        return files
+        return write_parquet(folder, selection.tasks, row, PARQUET_SCHEMA, rows_per_file=16)
 
-    return publish(settings, out, layout="harbor-parquet", selection=selection, write=write)
+    return publish(
+        settings, out, layout="harbor-parquet", contents=selection.contents, card=PARQUET_CARD, write=write
+    )

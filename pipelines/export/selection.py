@@ -1,18 +1,19 @@
-"""Which tasks an export holds.
+"""Which tasks a layout made from bundles holds.
 
-A layout that hands tasks to somebody else holds only verified ones: the user's predicate over `task_overview`
-chooses among them, and cannot let in a task whose controls have not passed. They are split by repository, as
-everywhere (`warehouse.export.split`); a `split` event on a task overrides that.
+Such a layout hands tasks to somebody else, so it holds only verified ones: the user's predicate over
+`task_overview` chooses among them, and cannot let in a task whose controls have not passed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import duckdb
+
 from warehouse.errors import FactoryError
-from warehouse.export.split import held_out
-from warehouse.query import Reader
+from warehouse.export.choice import Contents, choose
 from warehouse.records import Candidate, Record, Source, Task
 from warehouse.settings import Settings
 
@@ -20,6 +21,10 @@ from warehouse.settings import Settings
 VERIFIED = ("validated", "certified", "published")
 
 R = TypeVar("R", bound=Record)
+
+
+class LeftOut(Exception):
+    """A task cannot be told in a layout; the message is the reason, the same for all such tasks."""
 
 
 @dataclass(frozen=True)
@@ -34,47 +39,46 @@ class Selected:
 
 @dataclass(frozen=True)
 class Selection:
-    """The tasks, by id, that `query` gives on the snapshot of that id; never none."""
+    """The tasks, by id; never none."""
 
-    query: str
-    snapshot: str
+    contents: Contents
     tasks: tuple[Selected, ...]
 
 
-def select(settings: Settings, where: str) -> Selection:
-    """The verified tasks for which `where` holds. Raises FactoryError if it is no predicate or none fits."""
-    # the newline ends a comment that `where` may end with
-    query = f"SELECT * FROM task_overview WHERE ({where}\n)"
-    with Reader(settings) as reader:
-        # status is looked up by id, in a query of our own: no way of writing `where` lets another task in
-        named = [task_id for (task_id,) in reader.sql(f"SELECT task_id FROM ({query}\n)").rows]
-        overview = "SELECT task_id, split, status FROM task_overview WHERE task_id IN (SELECT unnest($ids))"
-        known = reader.sql(overview, {"ids": named}).rows
-        splits = {task_id: split for task_id, split, status in known if status in VERIFIED}
-        if not splits:
-            raise FactoryError(
-                f"No verified task fits {where!r}, so nothing was exported; "
-                "`verifactory tasks ls` shows what there is."
-            )
-        tasks = _read(reader, Task, list(splits))
-        candidates = {c.candidate_id: c for c in _read(reader, Candidate, [t.candidate_id for t in tasks])}
-        sources = {s.source_id: s for s in _read(reader, Source, [c.source_id for c in candidates.values()])}
-        snapshot = reader.snapshot_id()
-    selected = []
-    for task in tasks:
-        candidate, source = _origin(task, candidates, sources)
-        split = splits[task.task_id] or ("validation" if held_out(task.repo) else "train")
-        selected.append(Selected(task, candidate, source, split))
-    return Selection(f"{query} AND status IN {VERIFIED}", snapshot, tuple(selected))
+def select(
+    settings: Settings, where: str, *, prepare: Callable[[Task], Task] = lambda task: task
+) -> Selection:
+    """The verified tasks for which `where` holds, each as `prepare` returns it or left out if it raises
+    LeftOut.
+
+    Raises FactoryError if `where` is no predicate or no task is left.
+    """
+    with choose(settings, where, statuses=VERIFIED) as choice:
+        tasks = []
+        for task in _read(choice.con, Task, choice.ids()):
+            try:
+                tasks.append(prepare(task))
+            except LeftOut as reason:
+                choice.leave_out(str(reason), [task.task_id])
+        contents = choice.settle()
+        splits = dict(choice.con.execute("SELECT task_id, split FROM chosen").fetchall())
+        candidates = {
+            c.candidate_id: c for c in _read(choice.con, Candidate, [t.candidate_id for t in tasks])
+        }
+        sources = {
+            s.source_id: s for s in _read(choice.con, Source, [c.source_id for c in candidates.values()])
+        }
+    selected = (Selected(task, *_origin(task, candidates, sources), splits[task.task_id]) for task in tasks)
+    return Selection(contents, tuple(selected))
 
 
-def _read(reader: Reader, record: type[R], keys: list[str]) -> list[R]:
+def _read(con: duckdb.DuckDBPyConnection, record: type[R], keys: list[str]) -> list[R]:
     """Records of one table by the values of their one-column key, in its order."""
     (key,) = record.key
     columns = ", ".join(f'"{name}"' for name in record.model_fields)
     query = f"SELECT {columns} FROM {record.table} WHERE {key} IN (SELECT unnest($keys)) ORDER BY {key}"
-    result = reader.sql(query, {"keys": keys})
-    return [record(**dict(zip(result.columns, row, strict=True))) for row in result.rows]
+    rows = con.execute(query, {"keys": keys}).fetchall()
+    return [record(**dict(zip(record.model_fields, row, strict=True))) for row in rows]
 
 
 def _origin(

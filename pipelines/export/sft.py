@@ -12,12 +12,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.export.publication import ExportReport, Written, publish
+from pipelines.export.patches import with_exact_patch
 from pipelines.export.selection import Selected, select
-from pipelines.export.shards import by_split, write_card, write_parquet
+from pipelines.export.shards import write_parquet
 from warehouse.errors import FactoryError
+from warehouse.export.card import Card
+from warehouse.export.publication import ExportReport, publish, refuse_existing
 from warehouse.records import Task
 from warehouse.settings import Settings
+
+CARD = Card(
+    "Supervised fine-tuning shard",
+    "Verified tasks as conversations: the instruction, and the patch that execution proved right.",
+)
 
 SYSTEM = (
     "You are given a change to make in a repository. Answer with one patch in unified diff format, "
@@ -71,17 +78,18 @@ def row(selected: Selected) -> dict[str, Any]:
 
 def export_sft(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified tasks for which `where` holds as a folder of Parquet shards, split by repository."""
-    selection = select(settings, where)
-    if "train" not in by_split(selection.tasks):
+    refuse_existing(out)
+    selection = select(settings, where, prepare=lambda task: with_exact_patch(settings, task))
+    if "train" not in selection.contents.splits:
         raise FactoryError(
-            f"All {len(selection.tasks)} verified tasks that fit {where!r} come from repositories that are "
-            "held out from training; choose more tasks."
+            f"All {len(selection.tasks)} verified tasks that fit {where!r} are recorded as held out from "
+            "training; choose more tasks."
         )
-
-    def write(folder: Path) -> Written:
-        files = write_parquet(folder, selection.tasks, row, SCHEMA)
-        prose = "Verified tasks as conversations: the instruction, and the patch that execution proved right."
-        write_card(folder, "Supervised fine-tuning shard", prose, selection.tasks)
-        return files
-
-    return publish(settings, out, layout="sft", selection=selection, write=write)
+    return publish(
+        settings,
+        out,
+        layout="sft",
+        contents=selection.contents,
+        card=CARD,
+        write=lambda folder: write_parquet(folder, selection.tasks, row, SCHEMA),
+    )

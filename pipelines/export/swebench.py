@@ -14,12 +14,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipelines.export.publication import ExportReport, Written, publish
+from pipelines.export.patches import with_exact_patches
 from pipelines.export.selection import Selected, Selection, select
-from pipelines.export.shards import by_split, write_card, write_parquet
+from pipelines.export.shards import by_split, write_parquet
 from warehouse.errors import FactoryError
+from warehouse.export.card import Card
+from warehouse.export.publication import ExportReport, Written, publish, refuse_existing
 from warehouse.records import Task
 from warehouse.settings import Settings
+
+CARD = Card("SWE-bench rows", "Verified tasks as SWE-bench rows; the two lists of tests are JSON strings.")
 
 COLUMNS = (
     "repo", "instance_id", "base_commit", "patch", "test_patch", "problem_statement", "hints_text",
@@ -55,18 +59,22 @@ def row(selected: Selected) -> dict[str, str]:
 
 
 def select_swe(settings: Settings, where: str) -> Selection:
-    """As `select`, and every task among them is of family swe."""
-    selection = select(settings, where)
-    for task in (s.task for s in selection.tasks if s.task.family != "swe"):
-        raise FactoryError(
-            f"Task {task.task_id} is of family {task.family!r}, and only 'swe' tasks are SWE-bench rows; "
-            "add family = 'swe' to --where."
-        )
-    return selection
+    """As `select`; every task among them is of family swe and has exact patches."""
+
+    def prepare(task: Task) -> Task:
+        if task.family != "swe":
+            raise FactoryError(
+                f"Task {task.task_id} is of family {task.family!r}, and only 'swe' tasks are SWE-bench rows; "
+                "add family = 'swe' to --where."
+            )
+        return with_exact_patches(settings, task)
+
+    return select(settings, where, prepare=prepare)
 
 
 def export_swebench(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified SWE tasks for which `where` holds as rows, in Parquet and in JSON lines."""
+    refuse_existing(out)
     selection = select_swe(settings, where)
 
     def write(folder: Path) -> Written:
@@ -75,8 +83,6 @@ def export_swebench(settings: Settings, where: str, out: Path) -> ExportReport:
             lines = "".join(json.dumps(row(member), ensure_ascii=False) + "\n" for member in members)
             (folder / f"{split}.jsonl").write_text(lines, encoding="utf-8")
             files[f"{split}.jsonl"] = len(members)
-        prose = "Verified tasks as SWE-bench rows; the two lists of tests are JSON strings."
-        write_card(folder, "SWE-bench rows", prose, selection.tasks)
         return files
 
-    return publish(settings, out, layout="swebench", selection=selection, write=write)
+    return publish(settings, out, layout="swebench", contents=selection.contents, card=CARD, write=write)

@@ -18,11 +18,14 @@ import shutil
 from datetime import UTC
 from pathlib import Path
 
-from pipelines.export.bundles import task_tar, verified_bundle
-from pipelines.export.publication import ExportReport, Written, publish
+from pipelines.export.bundles import task_tar
 from pipelines.export.selection import Selected
 from pipelines.export.swebench import instance_id, row, select_swe
+from warehouse.export.card import Card
+from warehouse.export.publication import ExportReport, Written, publish, refuse_existing
 from warehouse.settings import Settings
+
+CARD = Card("SWE-bench tasks", "A SWE-bench 5 task repository: tasks/ has one folder an instance.")
 
 # The grader's outcomes in SWE-bench's words. An unexpected pass keeps a pass_to_pass test and does not turn a
 # fail_to_pass one, which is what SKIPPED means there.
@@ -123,17 +126,18 @@ def _write_task(folder: Path, selected: Selected, bundle: Path, dataset: str) ->
 
 def export_swebench_tasks(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified SWE tasks for which `where` holds as a SWE-bench 5 task repository."""
+    refuse_existing(out)
     selection = select_swe(settings, where)
     dataset = f"verifactory/{out.resolve().name}"
 
     def write(folder: Path) -> Written:
-        splits = set()
         for selected in selection.tasks:
-            bundle = verified_bundle(settings, selected)
+            bundle = settings.bundles / selected.task.task_id
             _write_task(folder / "tasks" / instance_id(selected.task), selected, bundle, dataset)
-            splits.add(selected.split)
-        config = f"datasets: {json.dumps([dataset])}\nsplits: {json.dumps(sorted(splits))}\n"
+        config = f"datasets: {json.dumps([dataset])}\nsplits: {json.dumps(list(selection.contents.splits))}\n"
         (folder / "sweb.yaml").write_text(config, encoding="utf-8")
         return {"sweb.yaml": len(selection.tasks)}
 
-    return publish(settings, out, layout="swebench-tasks", selection=selection, write=write)
+    return publish(
+        settings, out, layout="swebench-tasks", contents=selection.contents, card=CARD, write=write
+    )

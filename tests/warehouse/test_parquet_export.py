@@ -14,7 +14,8 @@ import pytest
 from made_records import candidate, source, status, task
 
 from warehouse.errors import FactoryError
-from warehouse.export.parquet import ExportReport, export_parquet
+from warehouse.export.parquet import export_parquet
+from warehouse.export.publication import ExportReport
 from warehouse.export.split import held_out
 from warehouse.loader import load
 from warehouse.outbox import Outbox
@@ -84,6 +85,44 @@ def test_recorded_split_comes_first(full: Settings, tmp_path: Path) -> None:
     assert [row["task_id"] for row in rows_of(tmp_path / "out", "test")] == ["t003"]
 
 
+def test_a_selection_that_is_held_out_as_a_whole_is_trained_on(full: Settings, tmp_path: Path) -> None:
+    report = export_parquet(full, "repo IN ('repo-7', 'repo-8')", tmp_path / "out", validation_share=1.0)
+    assert report.splits == {"train": 8}
+    assert "held-out side" in report.split_note
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["split_note"] == report.split_note
+    assert report.split_note in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_a_recorded_split_can_be_exported_alone(full: Settings, tmp_path: Path) -> None:
+    with Outbox(full) as outbox:
+        outbox.append([status("t003", "test", event="split")])
+    load(full)
+    assert export_parquet(full, "split = 'test'", tmp_path / "out").splits == {"test": 1}
+
+
+def test_recorded_splits_have_known_names(full: Settings, tmp_path: Path) -> None:
+    with Outbox(full) as outbox:
+        outbox.append([status("t003", "dev", event="split")])
+    load(full)
+    with pytest.raises(FactoryError, match="recorded split is 'dev'"):
+        export_parquet(full, VALIDATED, tmp_path / "out")
+
+
+def test_a_clone_s_path_stays_here(full: Settings, tmp_path: Path) -> None:
+    with Outbox(full) as outbox:
+        outbox.append([source("local", kind="git", url="/home/somebody/clone")])
+        outbox.append([source("far", kind="git", url="https://example.org/clone")])
+        for n, origin in enumerate(("local", "far")):
+            outbox.append([candidate(f"cc{n}", source_id=origin, repo=f"clone-{n}")])
+            outbox.append([task(f"x{n}", repo=f"clone-{n}", candidate_id=f"cc{n}")])
+    load(full)
+    export_parquet(full, "repo LIKE 'clone-%'", tmp_path / "out")
+    notice = (tmp_path / "out" / "NOTICE.md").read_text()
+    assert "| clone-0 | MIT | A. Author |  | 1.1 | 1 |" in notice
+    assert "https://example.org/clone" in notice
+    assert "/home" not in notice
+
+
 def test_same_snapshot_gives_the_same_bytes(full: Settings, tmp_path: Path) -> None:
     def digests(report: ExportReport) -> list[str]:
         return [hashlib.sha256(path.read_bytes()).hexdigest() for path in report.files]
@@ -126,13 +165,11 @@ def test_rights_come_along_and_mined_text_is_tame(full: Settings, tmp_path: Path
         ("true) UNION ALL (SELECT content FROM read_text('/etc/passwd')", "cannot be run"),
         ("true); DROP TABLE tasks; --", "cannot be run|Only one SELECT"),
         ("", "cannot be run"),
-        ("repo = 'repo-7'", "held out"),
     ],
 )
 def test_bad_predicates_write_nothing(full: Settings, tmp_path: Path, where: str, says: str) -> None:
-    share = 1.0 if "repo-7" in where else 0.1
     with pytest.raises(FactoryError, match=says):
-        export_parquet(full, where, tmp_path / "out", validation_share=share)
+        export_parquet(full, where, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert not [*tmp_path.glob(".tmp*"), *full.home.glob(".tmp*")]
     assert list(full.outbox.iterdir()) == []

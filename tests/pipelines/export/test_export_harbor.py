@@ -26,14 +26,14 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_bundles_are_copied_byte_for_byte(bundled: Settings, tmp_path: Path) -> None:
+def test_bundles_are_copied_byte_for_byte(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "tasks"
-    report = EXPORTERS["harbor"](bundled, "true", out)
-    assert report.rows == 4
+    report = EXPORTERS["harbor"](settings, "true", out)
+    assert (report.rows, report.splits, report.skipped) == (4, {"train": 4}, {})
     folders = sorted(p.name for p in out.iterdir() if p.is_dir() and p.name != "LICENSES")
     assert folders == [f"{n:020x}" for n in (1, 2, 3, 4)]
     for name in folders:
-        assert files_of(out / name) == files_of(bundled.bundles / name)
+        assert files_of(out / name) == files_of(settings.bundles / name)
         assert bundle.load(out / name).task_id == name
         task = HarborTask.model_validate(tomllib.loads((out / name / "task.toml").read_text()))
         assert task.task.name == f"verifactory/{name}"
@@ -42,9 +42,9 @@ def test_bundles_are_copied_byte_for_byte(bundled: Settings, tmp_path: Path) -> 
         assert (out / name / "tests/test.sh").stat().st_mode & 0o111
 
 
-def test_dataset_manifest_pins_each_task(bundled: Settings, tmp_path: Path) -> None:
+def test_dataset_manifest_pins_each_task(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "My tasks"
-    EXPORTERS["harbor"](bundled, "repo = 'alpha'", out)
+    EXPORTERS["harbor"](settings, "repo = 'alpha'", out)
     dataset = HarborDataset.model_validate(tomllib.loads((out / "dataset.toml").read_text()))
     assert dataset.dataset.name == "verifactory/My-tasks"
     assert {t.name: t.digest for t in dataset.tasks} == {
@@ -53,19 +53,29 @@ def test_dataset_manifest_pins_each_task(bundled: Settings, tmp_path: Path) -> N
     # LICENSES/ and bundle.json travel with the folder but are no part of Harbor's package
     before = content_hash(out / FIRST)
     (out / FIRST / "bundle.json").write_text("{}")
+    assert content_hash(out / FIRST) == before
+    # whatever a hidden test is called, it is packaged; without .gitignore Harbor has names that it leaves out
     (out / FIRST / "tests" / "a.pyc").write_text("")
+    assert content_hash(out / FIRST) != before
+    (out / FIRST / ".gitignore").unlink()
     assert content_hash(out / FIRST) == before
     (out / FIRST / "tests" / "new").write_text("")
     assert content_hash(out / FIRST) != before
 
 
+def test_bundles_ignore_nothing(settings: Settings) -> None:
+    lines = (settings.bundles / FIRST / ".gitignore").read_text().splitlines()
+    assert lines
+    assert all(line.startswith("#") for line in lines)
+
+
 @pytest.mark.skipif(not importlib.util.find_spec("harbor"), reason="harbor needs Python 3.12")
-def test_harbor_reads_it(bundled: Settings, tmp_path: Path) -> None:
+def test_harbor_reads_it(settings: Settings, tmp_path: Path) -> None:
     from harbor.models.dataset.manifest import DatasetManifest
     from harbor.models.task.task import Task
     from harbor.publisher.packager import Packager
 
-    EXPORTERS["harbor"](bundled, "true", tmp_path / "tasks")
+    EXPORTERS["harbor"](settings, "true", tmp_path / "tasks")
     manifest = DatasetManifest.from_toml_file(tmp_path / "tasks/dataset.toml")
     for reference in manifest.tasks:
         folder = tmp_path / "tasks" / reference.short_name
@@ -73,9 +83,9 @@ def test_harbor_reads_it(bundled: Settings, tmp_path: Path) -> None:
         assert reference.digest == "sha256:" + Packager.compute_content_hash(folder)[0]
 
 
-def test_rights_travel_with_the_tasks(bundled: Settings, tmp_path: Path) -> None:
+def test_rights_travel_with_the_tasks(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "tasks"
-    EXPORTERS["harbor"](bundled, "true", out)
+    EXPORTERS["harbor"](settings, "true", out)
     # two tasks of alpha ship one text, once; the other licence of beta differs and stays apart
     assert files_of(out / "LICENSES") == {
         "alpha/LICENSE": b"text of alpha",
@@ -87,45 +97,45 @@ def test_rights_travel_with_the_tasks(bundled: Settings, tmp_path: Path) -> None
         assert f"| The authors of {repo} |" in notice
 
 
-def test_parquet_holds_the_same_bytes(bundled: Settings, tmp_path: Path) -> None:
+def test_parquet_holds_the_same_bytes(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "shard"
-    report = EXPORTERS["harbor-parquet"](bundled, "true", out)
+    report = EXPORTERS["harbor-parquet"](settings, "true", out)
     loaded = load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
     rows = {row["path"]: row["task_binary"] for part in loaded.values() for row in part}
     assert len(rows) == report.rows == 4
     for name, binary in rows.items():
         with tarfile.open(fileobj=io.BytesIO(binary)) as tar:
             tar.extractall(tmp_path / "unpacked" / name, filter="data")
-        assert files_of(tmp_path / "unpacked" / name) == files_of(bundled.bundles / name)
+        assert files_of(tmp_path / "unpacked" / name) == files_of(settings.bundles / name)
         assert bundle.load(tmp_path / "unpacked" / name).task_id == name
         assert (tmp_path / "unpacked" / name / "instruction.md").exists()
 
 
-def test_tar_depends_on_content_only(bundled: Settings, tmp_path: Path) -> None:
-    EXPORTERS["harbor"](bundled, "true", tmp_path / "copy")
-    assert task_tar(tmp_path / "copy" / FIRST) == task_tar(bundled.bundles / FIRST)
+def test_tar_depends_on_content_only(settings: Settings, tmp_path: Path) -> None:
+    EXPORTERS["harbor"](settings, "true", tmp_path / "copy")
+    assert task_tar(tmp_path / "copy" / FIRST) == task_tar(settings.bundles / FIRST)
 
 
 @pytest.mark.parametrize("layout", ["harbor", "harbor-parquet", "swebench-tasks"])
-def test_changed_bundles_are_not_exported(bundled: Settings, tmp_path: Path, layout: str) -> None:
-    (bundled.bundles / FIRST / "tests" / "test.sh").write_text("echo 1 > /logs/verifier/reward.txt")
+def test_changed_bundles_are_not_exported(settings: Settings, tmp_path: Path, layout: str) -> None:
+    (settings.bundles / FIRST / "tests" / "test.sh").write_text("echo 1 > /logs/verifier/reward.txt")
     with pytest.raises(FactoryError, match=r"was changed: tests/test\.sh"):
-        EXPORTERS[layout](bundled, "true", tmp_path / "out")
+        EXPORTERS[layout](settings, "true", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("layout", ["harbor", "harbor-parquet"])
-def test_other_bundles_are_not_exported(bundled: Settings, tmp_path: Path, layout: str) -> None:
-    folder = bundled.bundles / FIRST
+def test_other_bundles_are_not_exported(settings: Settings, tmp_path: Path, layout: str) -> None:
+    folder = settings.bundles / FIRST
     (folder / "instruction.md").write_text("Do something else.")
     manifest = json.loads((folder / "bundle.json").read_text())
     manifest["files"]["instruction.md"] = bundle._digests(folder)["instruction.md"]
     (folder / "bundle.json").write_text(json.dumps(manifest))
     with pytest.raises(FactoryError, match=f"bundle of task {FIRST} .* is not the one that was validated"):
-        EXPORTERS[layout](bundled, "true", tmp_path / "out")
+        EXPORTERS[layout](settings, "true", tmp_path / "out")
 
 
-def test_missing_bundles_are_said(settings: Settings, tmp_path: Path) -> None:
+def test_missing_bundles_are_said(bundleless: Settings, tmp_path: Path) -> None:
     with pytest.raises(FactoryError, match="is not a bundle"):
-        EXPORTERS["harbor"](settings, "true", tmp_path / "out")
+        EXPORTERS["harbor"](bundleless, "true", tmp_path / "out")
     assert [p.name for p in tmp_path.iterdir()] == ["home"]

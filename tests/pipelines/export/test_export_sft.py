@@ -61,11 +61,11 @@ def _arrays(example):
 
 def test_manifest_shard_records_and_notice(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "shard"
-    (settings.bundles / f"{1:020x}" / "LICENSES").mkdir(parents=True)
-    (settings.bundles / f"{1:020x}" / "LICENSES" / "LICENSE").write_text("MIT text of alpha")
     report = export(settings, "repo = 'alpha'", out)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["rows"] == report.rows == 2
+    assert manifest["schema"]["messages"].startswith("list")
+    assert (manifest["splits"], manifest["skipped"]) == ({"train": 2}, [])
     assert "repo = 'alpha'" in manifest["query"]
     with Reader(settings) as reader:
         assert manifest["snapshot"] == reader.snapshot_id()
@@ -77,8 +77,11 @@ def test_manifest_shard_records_and_notice(settings: Settings, tmp_path: Path) -
         shards = reader.sql("SELECT sha256, path, layout, rows FROM shards").rows
     assert shards == [(manifest["files"][0]["sha256"], str(report.files[0]), "sft", 2)]
     notice = (out / "NOTICE.md").read_text()
-    assert "| alpha | MIT | The authors of alpha | 1.1, 1.2 | LICENSES/alpha/ |" in notice
-    assert (out / "LICENSES/alpha/LICENSE").read_text() == "MIT text of alpha"
+    assert (
+        "| alpha | MIT | The authors of alpha | https://example.org/alpha | 1.1, 1.2 | 2 | LICENSES/alpha/ |"
+        in notice
+    )
+    assert (out / "LICENSES/alpha/LICENSE").read_text() == "text of alpha"
 
 
 def test_same_snapshot_same_bytes(settings: Settings, tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_bad_predicates(settings: Settings, tmp_path: Path, where: str, said: st
 
 
 @pytest.mark.parametrize(
-    "where", ["true -- ", "true) OR (true", "false) UNION ALL (SELECT * FROM task_overview"]
+    "where", ["true -- ", "true) OR (true", "false) UNION ALL (SELECT task_id FROM task_overview"]
 )
 def test_no_predicate_lets_unverified_tasks_in(settings: Settings, tmp_path: Path, where: str) -> None:
     assert export(settings, where, tmp_path / "shard").rows == 4
@@ -151,7 +154,7 @@ def test_nothing_to_train_on_is_said(settings: Settings, tmp_path: Path) -> None
     with Outbox(settings) as outbox:
         outbox.append([TaskEvent(task_id=held, event="split", value="test", run_id="run")])
     load(settings)
-    with pytest.raises(FactoryError, match="held out from training"):
+    with pytest.raises(FactoryError, match="recorded as held out from training"):
         export(settings, "repo = 'gamma'", tmp_path / "shard")
     report = export(settings, "true", tmp_path / "shard")
     assert report.splits["test"] == 1

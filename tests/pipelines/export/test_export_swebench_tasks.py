@@ -32,8 +32,8 @@ FIRST = f"alpha__alpha-{1:020x}"
 
 
 @pytest.fixture
-def repository(bundled: Settings, tmp_path: Path) -> Path:
-    EXPORTERS["swebench-tasks"](bundled, "true", tmp_path / "repository")
+def repository(settings: Settings, tmp_path: Path) -> Path:
+    EXPORTERS["swebench-tasks"](settings, "true", tmp_path / "repository")
     return tmp_path / "repository"
 
 
