@@ -151,9 +151,10 @@ CONTRACT: tuple[tuple[str, str], ...] = (
      "1 Python 3.9.2 /usr/bin/git"),
     ("touch /opt/venv/x /opt/x 2>/dev/null; echo $?", "1"),
     ("find / -xdev -path '*/.cache/*' 2>/dev/null", ""),
-    ("cd /; python -c 'from importlib.metadata import version as v; import oldcalc as o; print(v(o.__name__), o.__file__)'",
+    ("cd /; python -c 'from importlib.metadata import version as v; import oldcalc as o; '"
+        "'print(v(o.__name__), o.__file__)'",
      "1.2.3 /app/oldcalc/__init__.py"),
-    ("echo $LC_ALL; find /var/lib/apt/lists /var/cache/apt -type f | wc -l", "C.UTF-8 0"),
+    ("echo $LC_ALL; find /var/lib/apt/lists /var/cache/apt -type f -size +0 2>&- | wc -l", "C.UTF-8 0"),
 )  # fmt: skip
 
 
