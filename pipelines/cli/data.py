@@ -27,7 +27,7 @@ def sql(
 ) -> None:
     """Query the warehouse's snapshot, read-only.
 
-    Example: verifactory sql "SELECT repo, count(*) FROM task_overview WHERE status = 'validated' GROUP BY ALL"
+    Example: verifactory sql "SELECT repo, count(*) FROM task_overview WHERE status = 'built' GROUP BY ALL"
     """
     from warehouse.query import Reader, spreadsheet_safe
 

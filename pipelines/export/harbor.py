@@ -15,10 +15,11 @@ import pyarrow as pa
 import tomli_w
 
 from pipelines.export.bundles import content_hash, task_tar, verified_bundle
-from pipelines.export.selection import Selected, select
+from pipelines.export.selection import LeftOut, Selected, Selection, select
 from pipelines.export.shards import write_parquet
 from warehouse.export.card import Card
 from warehouse.export.publication import ExportReport, Written, publish, refuse_existing
+from warehouse.records import Task
 from warehouse.settings import Settings
 
 CARD = Card(
@@ -39,6 +40,20 @@ PARQUET_SCHEMA = pa.schema(
         ("attribution", pa.string()),
     ]
 )
+
+
+def select_whole(settings: Settings, where: str) -> Selection:
+    """As `select`, without tasks of which Harbor would lose files.
+
+    It obeys a `.harborignore` wherever it lies in tests/ or solution/, so a project's own hides hidden tests.
+    """
+
+    def prepare(task: Task) -> Task:
+        if any((settings.bundles / task.task_id / "tests").rglob(".harborignore")):
+            raise LeftOut("its tests have a .harborignore, by which Harbor would leave out others")
+        return task
+
+    return select(settings, where, prepare=prepare)
 
 
 def dataset_manifest(name: str, snapshot: str, tasks: dict[str, str]) -> str:
@@ -64,7 +79,7 @@ def _dataset_name(out: Path) -> str:
 def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
     """Copy the verified tasks for which `where` holds to `out/<task_id>/`, with dataset.toml."""
     refuse_existing(out)
-    selection = select(settings, where)
+    selection = select_whole(settings, where)
 
     def write(folder: Path) -> Written:
         hashes = {}
@@ -83,7 +98,7 @@ def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
 def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportReport:
     """Write the verified tasks for which `where` holds as rows of `path` and `task_binary` (a tar)."""
     refuse_existing(out)
-    selection = select(settings, where)
+    selection = select_whole(settings, where)
 
     def row(selected: Selected) -> dict[str, Any]:
         task = selected.task

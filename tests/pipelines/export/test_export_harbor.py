@@ -83,6 +83,17 @@ def test_harbor_reads_it(settings: Settings, tmp_path: Path) -> None:
         assert reference.digest == "sha256:" + Packager.compute_content_hash(folder)[0]
 
 
+@pytest.mark.parametrize("layout", ["harbor", "harbor-parquet"])
+def test_tasks_that_harbor_would_cut_are_left_out(settings: Settings, tmp_path: Path, layout: str) -> None:
+    hidden = settings.bundles / FIRST / "tests" / "hidden" / "pkg"
+    hidden.mkdir()
+    (hidden / ".harborignore").write_text("*.py\n")
+    report = EXPORTERS[layout](settings, "true", tmp_path / "out")
+    assert list(report.skipped.values()) == [1]
+    assert report.rows == 3
+    assert not (tmp_path / "out" / FIRST).exists()
+
+
 def test_rights_travel_with_the_tasks(settings: Settings, tmp_path: Path) -> None:
     out = tmp_path / "tasks"
     EXPORTERS["harbor"](settings, "true", out)
