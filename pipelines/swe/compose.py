@@ -6,6 +6,7 @@ A change that no test tells from its base ends here, before the dear part: repea
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,11 @@ from verifiers.tests.grader import ObserveError, observe
 from verifiers.tests.spec import TestSpec
 from warehouse.records import content_id
 from warehouse.settings import Settings
+
+
+LEAST_TEST_SECONDS = 15.0
+# A solution may be this much slower than upstream's slowest test.
+MARGIN = 10
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,11 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
         parts, environment,
         base_paths=built.base_paths, touched=built.touched, is_test=is_test, settings=context.settings,
     )  # fmt: skip
-    task_id = content_id("swe", text, spec.model_dump(mode="json"), _digest(parts.hidden), environment.environment_id)
-    tests = await asyncio.to_thread(write_suite, context.workdir / "tests" / task_id, spec, parts)
-
+    task_id = content_id("swe", text, *_identity(spec, parts.hidden), environment.environment_id)
+    tests = context.workdir / "tests" / task_id
     try:
-        in_base, before, after = await three_states(built, tests, context)
+        after, spec = await solved(built, spec, tests, context)
+        in_base, before = await unsolved(built, tests, context)
     except ObserveError as error:
         return Rejected(error.reason, error.detail)
     for state, report in (("base", in_base), ("before", before), ("after", after)):
@@ -84,19 +90,33 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
     )
 
 
-async def three_states(
-    built: Built, tests: Path, context: Context
-) -> tuple[TestReport, TestReport, TestReport]:
-    """Base, before and after, natural order, each in a sandbox of its own."""
+async def solved(
+    built: Built, spec: TestSpec, tests: Path, context: Context
+) -> tuple[TestReport, TestSpec]:
+    """The state after, first, because it says how long a test may take: the limit of one test becomes what the
+    slowest needed, with a margin, so that old code that hangs costs seconds and not the whole default limit.
+    """
+    await asyncio.to_thread(write_suite, tests, spec, built.split)
+    after = await observe(
+        context.sandboxes, built.environment.image, tests,
+        state="after", patch=built.split.gold_patch, limits=limits(context.settings), runtime=context.settings.runtime,
+    )  # fmt: skip
+    slowest = max((result.seconds for result in after.results), default=0.0)
+    bound = min(spec.test_seconds, max(LEAST_TEST_SECONDS, math.ceil(MARGIN * slowest)))
+    spec = spec.model_copy(update={"test_seconds": bound})
+    await asyncio.to_thread(write_suite, tests, spec, built.split)
+    return after, spec
+
+
+async def unsolved(built: Built, tests: Path, context: Context) -> tuple[TestReport, TestReport]:
+    """Base and before, natural order, each in a sandbox of its own."""
     image, bounds, runtime = built.environment.image, limits(context.settings), context.settings.runtime
     base = await observe(context.sandboxes, image, tests, state="base", limits=bounds, runtime=runtime)
     before = await observe(context.sandboxes, image, tests, state="before", limits=bounds, runtime=runtime)
-    after = await observe(
-        context.sandboxes, image, tests,
-        state="after", patch=built.split.gold_patch, limits=bounds, runtime=runtime,
-    )  # fmt: skip
-    return base, before, after
+    return base, before
 
 
-def _digest(hidden: Mapping[str, Entry]) -> str:
-    return content_id(sorted((path, entry.mode, entry.data.hex()) for path, entry in hidden.items()))
+def _identity(spec: TestSpec, hidden: Mapping[str, Entry]) -> tuple[object, str]:
+    """What the task id hashes of the verifier: not the limits, which depend on the machine."""
+    files = sorted((path, entry.mode, entry.data.hex()) for path, entry in hidden.items())
+    return spec.model_dump(mode="json", exclude={"test_seconds", "collect_seconds", "suite_seconds"}), content_id(files)
