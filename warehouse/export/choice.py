@@ -144,7 +144,7 @@ def choose(
                 choice = Choice(con, query, snapshot_id, share)
                 if statuses:
                     choice.query += f" AND status IN ({', '.join(map(repr, statuses))})"
-                if not choice.ids():
+                if not con.execute("SELECT 1 FROM picked LIMIT 1").fetchone():
                     raise FactoryError(
                         f"No {'verified ' if statuses else ''}task fits {where!r}, so nothing was exported; "
                         "`verifactory tasks ls` shows what there is."
