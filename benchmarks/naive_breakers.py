@@ -58,7 +58,9 @@ async def through_the_factory(settings: Settings, package: str, version: str) ->
             await process_batch(chosen, todo, context, package, tally, lambda *_: None)
             row = {"release": f"{package} {version}", **fate(settings, package)}
             if package == RELEASES[0][0]:
-                row["with today's packages"] = await naive(settings, backend, todo[0].change, Path(folder) / "naive")
+                row["with today's packages"] = await naive(
+                    settings, backend, todo[0].change, Path(folder) / "naive"
+                )
         finally:
             await backend.close()
     return row
@@ -75,7 +77,9 @@ async def naive(settings: Settings, backend: DockerBackend, change: Any, folder:
     store = ObjectStore.open(change.store)
     trees = [store.tree(tree) for tree in (change.base_tree, change.gold_tree)]
     base, gold = (Tree(files=view, modes=view.modes) for view in trees)
-    upstream = Upstream(name=change.repo, version=change.base_ref, date=datetime.now(UTC), base=base, gold=gold)
+    upstream = Upstream(
+        name=change.repo, version=change.base_ref, date=datetime.now(UTC), base=base, gold=gold
+    )
     outcome = await build_environment(upstream, backend=backend, settings=settings, workdir=folder)
     if isinstance(outcome, BuiltEnvironment):
         return f"collects {outcome.collected} tests"
@@ -94,6 +98,8 @@ async def main(as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", action="store_true", help="one list of objects")
     asyncio.run(main(parser.parse_args().json))

@@ -50,9 +50,7 @@ class Ledger:
     def read(cls, settings: Settings, run: str) -> Ledger:
         """Load what lies in the outbox, then read the run's events."""
         load(settings)
-        query = (
-            "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, recorded_at"
-        )
+        query = "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, recorded_at"
         decided: dict[str, str] = {}
         attempts: dict[str, int] = {}
         for item, stage, attempt, outcome in Reader(settings).sql(query, {"run": run}).rows:

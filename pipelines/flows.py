@@ -26,8 +26,11 @@ from envs.docker.backend import DockerBackend  # noqa: E402
 from envs.docker.cleanup import enforce_disk_budget, reclaim  # noqa: E402
 from pipelines.factory import Progress, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
+from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
 from warehouse.loader import load  # noqa: E402
 from warehouse.settings import Settings  # noqa: E402
+
+guard_ephemeral_server()
 
 BATCH = 10
 

@@ -20,7 +20,14 @@ from warehouse.settings import Settings
 
 
 async def control_outcome(
-    verifier: Verifier, bundle: Path, control: Control, sandboxes: SandboxBackend, *, task_id: str, run_id: str, run: int
+    verifier: Verifier,
+    bundle: Path,
+    control: Control,
+    sandboxes: SandboxBackend,
+    *,
+    task_id: str,
+    run_id: str,
+    run: int,
 ) -> Validation:
     """Grade one control. An infrastructure verdict is a control that did not pass, and says so."""
     started = time.monotonic()

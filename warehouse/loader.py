@@ -209,12 +209,14 @@ def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str)
     rows, keys, known = _count(con, record, incoming)
     one_each = merge = ""
     if keys < rows:
-        one_each = f'QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY recorded_at, {_digest(record, "")}) = 1'
+        one_each = (
+            f"QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY recorded_at, {_digest(record, '')}) = 1"
+        )
     if known:  # asked for only where it is needed: it costs as much again as the insert
         merge = (
             f"ON CONFLICT ({key}) DO UPDATE SET "
             + ", ".join(f"{name} = excluded.{name}" for name in others)
-            + f' WHERE excluded.recorded_at < {table}.recorded_at OR (excluded.recorded_at = {table}.recorded_at '
+            + f" WHERE excluded.recorded_at < {table}.recorded_at OR (excluded.recorded_at = {table}.recorded_at "
             f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
         )
     con.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM {incoming} {one_each} {merge}")

@@ -6,16 +6,20 @@ Ctrl-C leaves as 130 with a word on how to go on.
 
 from __future__ import annotations
 
+import signal
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
+from typer.exceptions import UsageError
+from typer.main import get_command
 
 from pipelines.cli import data, doctor, run, tasks, train
-from warehouse.errors import FactoryError
+from pipelines.cli.sentences import stopped_by, user_sentences
+from warehouse.query import plain
+
+INTERRUPTED = 130  # what shells call ended by Ctrl-C
 
 app = typer.Typer(
     name="verifactory",
@@ -38,38 +42,37 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Entry point: turns errors into sentences and exit codes."""
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    signal.signal(signal.SIGTERM, _stop_as_by_ctrl_c)
     try:
         if sys.argv[1:2] == ["run"]:
             run.add_families()
-        app()
+        # Not standalone: typer would end Ctrl-C without a word.
+        status = get_command(app).main(standalone_mode=False)
+    except UsageError as error:
+        error.show()
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        errors.print("Stopped. Nothing is lost: run the same command again to go on.")
-        sys.exit(130)
-    except Exception as error:
-        sentences = list(user_sentences(error))
-        if not sentences:
-            raise
-        for sentence in sentences:
-            errors.print(f"verifactory: {sentence}")
-        sys.exit(1)
+        status = INTERRUPTED
+    except BaseException as error:
+        if stopped_by(error):
+            status = INTERRUPTED
+        else:
+            sentences = list(dict.fromkeys(user_sentences(error)))
+            if not sentences:
+                raise
+            for sentence in sentences:
+                _tell(sentence)
+            sys.exit(1)
+    if status == INTERRUPTED:
+        _tell("Stopped; nothing is lost: run the same command again to go on.")
+    sys.exit(status if isinstance(status, int) else 0)
 
 
-def user_sentences(error: BaseException) -> Iterator[str]:
-    """The sentences of the user's errors in `error`, groups and causes unwrapped; none if it is a bug of ours."""
-    match error:
-        case FactoryError():
-            yield str(error)
-        case ValidationError():
-            for fault in error.errors():
-                yield _setting_sentence(fault, error.title)
-        case BaseExceptionGroup(exceptions=parts):
-            for part in dict.fromkeys(map(str, (s for p in parts for s in user_sentences(p)))):
-                yield part
+def _tell(sentence: str) -> None:
+    text = " ".join(plain(sentence).split())
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"verifactory: {text}")
 
 
-def _setting_sentence(fault: Any, model: str) -> str:
-    where = ".".join(str(part) for part in fault["loc"])
-    return (
-        f"{model} {where!r}: {fault['msg'][:1].lower()}{fault['msg'][1:]} (got {fault.get('input')!r:.80})."
-    )
+def _stop_as_by_ctrl_c(_number: int, _frame: Any) -> None:
+    """SIGTERM ends a run as Ctrl-C does: what was started is stopped and removed on the way out."""
+    signal.raise_signal(signal.SIGINT)

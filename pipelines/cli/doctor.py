@@ -85,7 +85,9 @@ def package_index() -> Finding:
     try:
         requests.head(index_url(), timeout=20).raise_for_status()
     except requests.RequestException as error:
-        return Finding("package index", False, True, f"{where}: {error}", "set PIP_INDEX_URL or UV_DEFAULT_INDEX")
+        return Finding(
+            "package index", False, True, f"{where}: {error}", "set PIP_INDEX_URL or UV_DEFAULT_INDEX"
+        )
     return Finding("package index", True, True, where)
 
 

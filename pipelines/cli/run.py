@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from pipelines.cli.sentences import user_sentences
 from pipelines.cli.terminal import err, out, show_json, show_table
 from pipelines.family import Family, families
 from warehouse.errors import FactoryError
@@ -88,7 +89,7 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
     faults: list[str] = []
     tallies = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         for source in sources:
             shown = bar.add_task(source, total=None)
 
@@ -103,8 +104,11 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
 
             try:
                 tallies.append(asyncio.run(shard_flow(name, source, options, settings, progress, again)))
-            except FactoryError as error:
-                faults.append(str(error))
+            except Exception as error:
+                sentences = list(user_sentences(error))
+                if not sentences:
+                    raise
+                faults += sentences
             bar.remove_task(shown)
     if as_json:
         show_json([vars(tally) for tally in tallies])

@@ -55,7 +55,9 @@ async def build(mined: Mined, context: Context) -> Done[Built] | Rejected:
         if path
     )
     if compiled := sorted(path for path in touched if COMPILED.search(path)):
-        return Rejected("compiled_change", f"{', '.join(compiled[:3])} would have to be compiled after a patch")
+        return Rejected(
+            "compiled_change", f"{', '.join(compiled[:3])} would have to be compiled after a patch"
+        )
     upstream = Upstream(
         name=PurePosixPath(change.repo).name,
         version=change.base_ref if change.kind == "releases" else "",

@@ -26,7 +26,6 @@ from verifiers.tests.spec import TestSpec
 from warehouse.records import content_id
 from warehouse.settings import Settings
 
-
 LEAST_TEST_SECONDS = 15.0
 # A solution may be this much slower than upstream's slowest test.
 MARGIN = 10
@@ -82,17 +81,18 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
         return Rejected("no_tests_run", f"the suite ended with '{after.outcome}': {after.log[-300:]}")
     classification = classify(in_base, before, after)
     if classification.reason:
-        return Rejected(classification.reason, f"{len(after.results)} tests ran, none tells the change from its base")
+        return Rejected(
+            classification.reason, f"{len(after.results)} tests ran, none tells the change from its base"
+        )
     if classification.kind == "feature" and not interface.names_interface(text, names):
-        return Rejected("interface_not_named", f"tests use names the statement lacks: {', '.join(n.name for n in names[:5])}")
-    return Done(
-        Draft(built, task_id, text, described, spec, tests, classification, in_base, before, after)
-    )
+        return Rejected(
+            "interface_not_named",
+            f"tests use names the statement lacks: {', '.join(n.name for n in names[:5])}",
+        )
+    return Done(Draft(built, task_id, text, described, spec, tests, classification, in_base, before, after))
 
 
-async def solved(
-    built: Built, spec: TestSpec, tests: Path, context: Context
-) -> tuple[TestReport, TestSpec]:
+async def solved(built: Built, spec: TestSpec, tests: Path, context: Context) -> tuple[TestReport, TestSpec]:
     """The state after, first, because it says how long a test may take: the limit of one test becomes what the
     slowest needed, with a margin, so that old code that hangs costs seconds and not the whole default limit.
     """
@@ -119,4 +119,6 @@ async def unsolved(built: Built, tests: Path, context: Context) -> tuple[TestRep
 def _identity(spec: TestSpec, hidden: Mapping[str, Entry]) -> tuple[object, str]:
     """What the task id hashes of the verifier: not the limits, which depend on the machine."""
     files = sorted((path, entry.mode, entry.data.hex()) for path, entry in hidden.items())
-    return spec.model_dump(mode="json", exclude={"test_seconds", "collect_seconds", "suite_seconds"}), content_id(files)
+    return spec.model_dump(
+        mode="json", exclude={"test_seconds", "collect_seconds", "suite_seconds"}
+    ), content_id(files)

@@ -45,12 +45,16 @@ class SweOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Literal["releases", "git"] = Field("releases", description="releases of a package, or a local git clone.")
+    source: Literal["releases", "git"] = Field(
+        "releases", description="releases of a package, or a local git clone."
+    )
     package: tuple[str, ...] = Field((), description="Package on the configured index; repeat for more.")
     version: tuple[str, ...] = Field((), description="Only these releases, e.g. 2.1.0; repeat for more.")
     repo: tuple[Path, ...] = Field((), description="Local clone, bare or not; repeat for more.")
     branch: str | None = Field(None, description="Branch to mine; the clone's default branch if not given.")
-    kinds: tuple[str, ...] = Field(git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat.")
+    kinds: tuple[str, ...] = Field(
+        git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat."
+    )
     since: datetime | None = Field(None, description="Only changes published at or after this time.")
     until: datetime | None = Field(None, description="Only changes published before this time.")
     limit: int | None = Field(None, ge=1, description="Accepted candidates per source; none by default.")
@@ -59,7 +63,9 @@ class SweOptions(BaseModel):
     @classmethod
     def _known_kinds(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
         if unknown := set(kinds) - {"merge", "squash", "commit"}:
-            raise ValueError(f"there is no kind {', '.join(sorted(unknown))}; choose of merge, squash, commit")
+            raise ValueError(
+                f"there is no kind {', '.join(sorted(unknown))}; choose of merge, squash, commit"
+            )
         return kinds
 
     @field_validator("since", "until")
@@ -95,7 +101,12 @@ class SweFamily:
         is_test = toolchain("python").is_test
         if options.source == "releases":
             found = releases.mine(
-                source, settings, is_test=is_test, since=options.since, until=options.until, versions=options.version
+                source,
+                settings,
+                is_test=is_test,
+                since=options.since,
+                until=options.until,
+                versions=options.version,
             )
         else:
             found = git.mine(

@@ -46,7 +46,13 @@ async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[T
     task = task_record(draft, stability, context, bundle=bundle.sha256)
     validations = [
         await control_outcome(
-            verifier, bundle.path, control, context.sandboxes, task_id=task.task_id, run_id=context.run_id, run=0
+            verifier,
+            bundle.path,
+            control,
+            context.sandboxes,
+            task_id=task.task_id,
+            run_id=context.run_id,
+            run=0,
         )
         for control in controls(bundle.path)
     ]
@@ -60,7 +66,10 @@ async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[T
 
 def controls(bundle: Path) -> list[Control]:
     """The gold patch must score 1, doing nothing must score 0."""
-    return [Control("gold", Submission(patch=load(bundle).gold_patch), 1.0), Control("nop", Submission(), 0.0)]
+    return [
+        Control("gold", Submission(patch=load(bundle).gold_patch), 1.0),
+        Control("nop", Submission(), 0.0),
+    ]
 
 
 async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
@@ -82,7 +91,9 @@ async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
     return runs
 
 
-async def _run(draft: Draft, context: Context, state: str, *, seed: int | None = None, faketime: str = "") -> Run:
+async def _run(
+    draft: Draft, context: Context, state: str, *, seed: int | None = None, faketime: str = ""
+) -> Run:
     report = await observe(
         context.sandboxes, draft.built.environment.image, draft.tests,
         state="after" if state == "after" else "before",

@@ -133,7 +133,12 @@ def make(repo: Path) -> Path:
     """Create the history under `repo` and return it."""
     repo.mkdir(parents=True)
     _git(repo, "init", "-q", "-b", "main")
-    start = {"LICENSE": LICENSE, "pyproject.toml": PYPROJECT, "README.md": "# calc\n", "calc/__init__.py": CALC}
+    start = {
+        "LICENSE": LICENSE,
+        "pyproject.toml": PYPROJECT,
+        "README.md": "# calc\n",
+        "calc/__init__.py": CALC,
+    }
     _commit(repo, {**start, "tests/test_calc.py": TESTS}, "Start", "2024-03-01T12:00:00Z")
 
     fixed = CALC.replace("sum(values) // len(values)", "sum(values) / len(values)")
@@ -151,7 +156,10 @@ def make(repo: Path) -> Path:
     text = "Digits of negative numbers end (#3)\n\n`digits` never returned for a negative number; the sign is ignored now."
     _commit(repo, {"calc/__init__.py": ended, "tests/test_calc.py": more}, text, "2024-03-04T12:00:00Z")
 
-    wider = ended + '\n\ndef product(values):\n    """Multiply all values."""\n    result = 1\n    for value in values:\n'
+    wider = (
+        ended
+        + '\n\ndef product(values):\n    """Multiply all values."""\n    result = 1\n    for value in values:\n'
+    )
     wider += "        result *= value\n    return result\n"
     feature = "from calc import product\n\n\ndef test_product():\n    assert product([2, 3, 4]) == 24\n"
     text = "Add product (#4)\n\nThere was a sum but no product: `product(values)` multiplies all values, and is 1 for none."

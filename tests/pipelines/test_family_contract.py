@@ -105,7 +105,16 @@ async def _run(name: str, source: str, options: Any, settings: Settings, run: st
 
 def _counts(settings: Settings) -> dict[str, int]:
     reader = Reader(settings)
-    tables = ("sources", "candidates", "environments", "tasks", "task_events", "test_outcomes", "validations", "events")
+    tables = (
+        "sources",
+        "candidates",
+        "environments",
+        "tasks",
+        "task_events",
+        "test_outcomes",
+        "validations",
+        "events",
+    )
     return {table: reader.sql(f"SELECT count(*) FROM {table}").rows[0][0] for table in tables}
 
 

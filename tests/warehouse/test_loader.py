@@ -83,7 +83,11 @@ def test_what_a_killed_writer_left_is_not_read(settings: Settings) -> None:
 
 
 def test_earlier_row_of_one_key_wins(settings: Settings) -> None:
-    flush(settings, task(license="MIT", recorded_at=DAY), task(license="ISC", recorded_at=DAY - timedelta(hours=1)))
+    flush(
+        settings,
+        task(license="MIT", recorded_at=DAY),
+        task(license="ISC", recorded_at=DAY - timedelta(hours=1)),
+    )
     load(settings)
     flush(settings, task(license="0BSD", recorded_at=DAY + timedelta(hours=1)))
     load(settings)
