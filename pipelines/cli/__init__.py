@@ -1,7 +1,7 @@
 """The command line: thin commands over the rooms. Importing it imports neither prefect, docker nor torch.
 
-Every error a user can mend arrives as a `FactoryError` and leaves as one sentence on stderr and exit status 1;
-Ctrl-C leaves as 130 with a word on how to go on.
+Every error a user can mend arrives as a `FactoryError` and leaves as one sentence on stderr and exit
+status 1; Ctrl-C leaves as 130 with a word on how to go on.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from typer.exceptions import UsageError
-from typer.main import get_command
 
 from pipelines.cli import data, doctor, run, tasks, train
 from pipelines.cli.sentences import stopped_by, user_sentences
 from warehouse.query import plain
 
 INTERRUPTED = 130  # what shells call ended by Ctrl-C
+STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
 
 app = typer.Typer(
     name="verifactory",
-    help="A factory for verifiable environments: real sources in, Dockerized tasks with executed rewards out.",
+    help=(
+        "A factory for verifiable environments: "
+        "real sources in, Dockerized tasks with executed rewards out."
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -42,30 +44,25 @@ app.add_typer(train.app, name="train")
 
 def main() -> None:
     """Entry point: turns errors into sentences and exit codes."""
-    signal.signal(signal.SIGTERM, _stop_as_by_ctrl_c)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         if sys.argv[1:2] == ["run"]:
             run.add_families()
-        # Not standalone: typer would end Ctrl-C without a word.
-        status = get_command(app).main(standalone_mode=False)
-    except UsageError as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        status = INTERRUPTED
+        app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # typer's way with Ctrl-C
+            _tell(STOPPED)
+        raise
     except BaseException as error:
         if stopped_by(error):
-            status = INTERRUPTED
-        else:
-            sentences = list(dict.fromkeys(user_sentences(error)))
-            if not sentences:
-                raise
-            for sentence in sentences:
-                _tell(sentence)
-            sys.exit(1)
-    if status == INTERRUPTED:
-        _tell("Stopped; nothing is lost: run the same command again to go on.")
-    sys.exit(status if isinstance(status, int) else 0)
+            _tell(STOPPED)
+            sys.exit(INTERRUPTED)
+        sentences = list(dict.fromkeys(user_sentences(error)))
+        if not sentences:
+            raise
+        for sentence in sentences:
+            _tell(sentence)
+        sys.exit(1)
 
 
 def _tell(sentence: str) -> None:
@@ -73,6 +70,7 @@ def _tell(sentence: str) -> None:
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"verifactory: {text}")
 
 
-def _stop_as_by_ctrl_c(_number: int, _frame: Any) -> None:
-    """SIGTERM ends a run as Ctrl-C does: what was started is stopped and removed on the way out."""
-    signal.raise_signal(signal.SIGINT)
+def _terminated(number: int, _frame: Any) -> None:
+    """SIGTERM ends a command through its exit handlers: what was started is removed on the way out."""
+    _tell(STOPPED)
+    sys.exit(128 + number)
