@@ -1,11 +1,11 @@
-"""Three real releases that break naive pipelines, through the whole factory, and what a naive pipeline would see.
+"""Three real releases that break naive pipelines: what the factory makes of them, and what a naive one sees.
 
 - pygments 2.11.1: its collection hooks are written for the pytest of its day;
 - markdown 3.10.1: its old code hangs on the new tests, so only a limit per test lets the rest be judged;
 - natsort 8.3.1: nothing but tests and a version number changed, so there is nothing to solve.
 
-Prints, per release: stage and reason it ended with, pytest as resolved as of its date, hidden tests that hung before the
-fix, F2P and P2P counts; and for the first, the same tree with today's packages.
+Prints, per release: stage and reason it ended with, pytest as resolved as of its date, hidden tests that hung
+before the fix, F2P and P2P counts; and for the first, the same tree with today's packages.
 
 Run: python benchmarks/naive_breakers.py [--json]
 """

@@ -1,9 +1,9 @@
 """The sandbox protocol: what every backend can do, and what an outcome means.
 
-A sandbox is a running, isolated machine made from an image. It is the only place where mined or generated code runs.
-Outcomes keep apart what must never be confused: a command that exited, one that the time limit ended, one that the
-memory limit ended, one that a signal ended, and a sandbox that is gone. The last is `SandboxError`: infrastructure,
-never evidence about the code under test.
+A sandbox is a running, isolated machine made from an image. It is the only place where mined or generated
+code runs. Outcomes keep apart what must never be confused: a command that exited, one that the time limit
+ended, one that the memory limit ended, one that a signal ended, and a sandbox that is gone. The last is
+`SandboxError`: infrastructure, never evidence about the code under test.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class BuildError(Exception):
 
 
 class ContentRefused(Exception):
-    """What lies in the sandbox breaks the rules of `download`: a link, a device, an escaping name, or too much of it.
+    """What lies in the sandbox breaks the rules of `download`.
 
-    The fault is of the code that ran there, not of the sandbox.
+    A link, a device, an escaping name, or too much of it: the fault is of the code that ran there, not of the
+    sandbox.
     """
 
 
@@ -139,7 +140,10 @@ class Sandbox(Protocol):
         env: Mapping[str, str] | None = None,
         stdin: bytes | None = None,
     ) -> ExecResult:
-        """Run `argv` (never through a shell) and wait at most `timeout` seconds; then every process it started is killed."""
+        """Run `argv`, never through a shell, and wait at most `timeout` seconds.
+
+        Then every process it started is killed.
+        """
         ...
 
     async def upload(
@@ -182,7 +186,10 @@ class SandboxBackend(Protocol):
         allowed_hosts: tuple[str, ...] = (),
         timeout: float,
     ) -> BuiltImage:
-        """Build `context/Dockerfile`. Raises BuildError for the recipe's fault, SandboxError for the daemon's."""
+        """Build `context/Dockerfile`.
+
+        Raises BuildError when the recipe is at fault, SandboxError when the daemon is.
+        """
         ...
 
     async def has_image(self, tag: str) -> bool: ...

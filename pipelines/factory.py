@@ -1,11 +1,14 @@
 """The factory floor: takes candidates of one source through a family's steps, and keeps the ledger.
 
-Prefect schedules (see `pipelines.flows`); nothing here imports it. One *shard* is one source as the user named it. Its
-run id is a hash of family and source, so the same command run again finds its own events and goes on where it stopped:
+Prefect schedules (see `pipelines.flows`); nothing here imports it. One *shard* is one source as the user
+named it. Its run id is a hash of family and source, so the same command run again finds its own events and
+goes on where it stopped:
 
-- an item is *decided* once it has an `ok` event at `validate` or a `rejected` event anywhere; it is never touched again;
+- an item is *decided* once it has an `ok` event at `validate` or a `rejected` event anywhere; it is never
+  touched again;
 - an item whose last event is `failed` (infrastructure) is tried again, as the next attempt;
-- everything one item produced is flushed as one outbox unit, so a kill leaves it wholly recorded or not at all.
+- everything one item produced is flushed as one outbox unit, so a kill leaves it wholly recorded or not at
+  all.
 """
 
 from __future__ import annotations
@@ -50,7 +53,10 @@ class Ledger:
     def read(cls, settings: Settings, run: str) -> Ledger:
         """Load what lies in the outbox, then read the run's events."""
         load(settings)
-        query = "SELECT item, stage, attempt, outcome FROM events WHERE run_id = $run ORDER BY item, attempt, recorded_at"
+        query = """
+            SELECT item, stage, attempt, outcome FROM events
+            WHERE run_id = $run ORDER BY item, attempt, recorded_at
+        """
         decided: dict[str, str] = {}
         attempts: dict[str, int] = {}
         for item, stage, attempt, outcome in Reader(settings).sql(query, {"run": run}).rows:
@@ -160,8 +166,9 @@ async def process(
                 [
                     *records,
                     Event(
-                        run_id=context.run_id, flow=family.name, stage=stage, item=item, attempt=attempt, source=source,
-                        outcome=outcome, reason=reason, detail=detail[:2000], seconds=result.seconds,
+                        run_id=context.run_id, flow=family.name, stage=stage, item=item, attempt=attempt,
+                        source=source, outcome=outcome, reason=reason, detail=detail[:2000],
+                        seconds=result.seconds,
                     ),
                 ]
             )  # fmt: skip

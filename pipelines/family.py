@@ -1,10 +1,11 @@
-"""The contract every family keeps: mine → build → compose → validate, each a function over records and a sandbox backend.
+"""The contract every family keeps: mine → build → compose → validate, over records and a sandbox backend.
 
-A family knows how its tasks are made; the factory (`pipelines.factory`) knows how work is scheduled, recorded and
-resumed. A step returns `Done` with the value the next step takes and the records to store, or `Rejected` with a reason
-code. It raises `SandboxError` for infrastructure (the item is retried) and `FactoryError` for what the user can mend.
-Families register under the entry-point group `verifactory.families`; a new family changes no command-line code.
-`tests/family_contract.py` is the test suite each of them must pass.
+A family knows how its tasks are made; the factory (`pipelines.factory`) knows how work is scheduled, recorded
+and resumed. A step returns `Done` with the value the next step takes and the records to store, or `Rejected`
+with a reason code. It raises `SandboxError` for infrastructure (the item is retried) and `FactoryError` for
+what the user can mend. Families register under the entry-point group `verifactory.families`; a new family
+changes no command-line code. `tests/pipelines/test_family_contract.py` is the test suite each of them must
+pass.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Done(Generic[T]):
 
 @dataclass(frozen=True)
 class Rejected:
-    """A step that ended the item, for a reason with a stable code (`no_fail_to_pass`, `license_unknown`, …)."""
+    """A step that ended the item, for a reason with a stable code: `no_fail_to_pass`, `license_unknown`, …"""
 
     reason: str
     detail: str = ""

@@ -1,8 +1,8 @@
 """Prefect flows: one flow run per shard, one task per batch; the outcome of every item is a warehouse row.
 
-Prefect is the scheduler and never the ledger (its in-memory broker drops task-run records under load), so flows take
-plain parameters, return plain numbers, and can be run again at any time. `configure_prefect` must run before the first
-import of prefect anywhere, which is why this module is imported lazily by the command line.
+Prefect is the scheduler and never the ledger (its in-memory broker drops task-run records under load), so
+flows take plain parameters, return plain numbers, and can be run again at any time. `configure_prefect` must
+run before the first import of prefect anywhere, which is why the command line imports this module lazily.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from pipelines.prefect_settings import configure_prefect
 
@@ -33,6 +33,16 @@ from warehouse.settings import Settings  # noqa: E402
 guard_ephemeral_server()
 
 BATCH = 10
+
+T = TypeVar("T")
+
+
+def _whole(value: T) -> T:
+    """`value`, kept whole: Prefect would walk a task's arguments in search of futures, and copy on the way.
+
+    The quote around it is taken off before the task is called, so the argument has the type of `value`.
+    """
+    return cast("T", quote(value))
 
 
 def _quiet(_item: str, _stage: str, _outcome: str) -> None:
@@ -66,7 +76,8 @@ async def shard_flow(
     chosen = family(family_name)
     run = run_id(family_name, source, options.identity(), again)
     tally = Tally(source=source, run_id=run)
-    todo = await asyncio.to_thread(mine_task, chosen, source, options, settings, run, quote(tally))
+    tell = progress or _quiet
+    todo = await asyncio.to_thread(lambda: mine_task(chosen, source, options, settings, run, _whole(tally)))
     async with AsyncExitStack() as stack:
         backend = DockerBackend(settings)
         stack.push_async_callback(backend.close)
@@ -75,7 +86,7 @@ async def shard_flow(
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
             await batch_task(
-                quote(chosen), quote(batch), quote(context), source, quote(tally), quote(progress)
+                _whole(chosen), _whole(batch), _whole(context), source, _whole(tally), _whole(tell)
             )
             await asyncio.to_thread(load, settings)
     await acreate_table_artifact(
@@ -106,7 +117,7 @@ def tally_rows(tally: Tally) -> list[dict[str, Any]]:
 
 @flow(name="run-family", persist_result=False)
 async def run_family(family_name: str, options: dict[str, Any]) -> None:
-    """The scheduled form of `verifactory run FAMILY`: the options as the family's own Options model reads them."""
+    """The scheduled form of `verifactory run FAMILY`: `options` are what the family's Options model takes."""
     chosen = family(family_name)
     parsed = chosen.Options.model_validate(options)
     settings = Settings()
@@ -122,7 +133,7 @@ def load_warehouse() -> int:
 
 @flow(name="reclaim", persist_result=False)
 async def reclaim_sandboxes() -> int:
-    """Remove containers and networks that a dead verifactory process left, and images over the disk budget."""
+    """Remove containers and networks of dead verifactory processes, and images over the disk budget."""
     removed = await reclaim()
     images = await enforce_disk_budget(Settings())
     return len(removed.containers) + len(removed.networks) + len(images)

@@ -1,7 +1,7 @@
 """Defaults that make Prefect quiet, offline and patient; a value set by the user always wins.
 
-An ephemeral server needs more than Prefect's default 20 s to start on a cold machine; telemetry is off; logs stay
-local, because an ephemeral server is gone before the last of them are sent.
+An ephemeral server needs more than Prefect's default 20 s to start on a cold machine; telemetry is off; logs
+stay local, because an ephemeral server is gone before the last of them are sent.
 """
 
 from __future__ import annotations

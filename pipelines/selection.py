@@ -1,4 +1,4 @@
-"""Choosing tasks: by the start of an id, or by a SQL predicate over `task_overview`; and the evidence behind one."""
+"""Choosing tasks, by the start of an id or by SQL over `task_overview`; and the evidence behind one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Controls: known submissions run through a task's own grader. Used when a task is validated and whenever it is checked again."""
+"""Controls: known submissions run through a task's own grader.
+
+They run when a task is validated and whenever it is checked again.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +55,7 @@ async def control_outcome(
 async def verify_tasks(
     settings: Settings, tasks: list[Task], *, runs: int, told: Callable[[dict[str, Any]], None]
 ) -> list[dict[str, Any]]:
-    """Run every control of every task `runs` times; record the outcomes; a failure is a status event of the task."""
+    """Run every control of every task `runs` times and record it; a failure is a status event of the task."""
     run_id = f"verify-{content_id([t.task_id for t in tasks], utcnow())[:8]}"
     gate = asyncio.Semaphore(settings.parallel)
     rows: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
 """What a verifier says of a submission.
 
-Four kinds, never mixed: `scored` is a reward that execution produced; `malformed` is a submission that cannot be
-graded (reward 0, its own fault); `tampered` is one that attacked the grader (reward 0, with evidence);
+Four kinds, never mixed: `scored` is a reward that execution produced; `malformed` is a submission that cannot
+be graded (reward 0, its own fault); `tampered` is one that attacked the grader (reward 0, with evidence);
 `infrastructure` is our own failure: no reward, retried, and never a way out for a submission.
 """
 
@@ -64,6 +64,6 @@ class Submission(BaseModel):
 
 
 class Verifier(Protocol):
-    """Grades a submission against a bundle in fresh sandboxes. The same code serves validation, rollouts and RL."""
+    """Grades a submission against a bundle in fresh sandboxes; the same in validation, rollouts and RL."""
 
     async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict: ...

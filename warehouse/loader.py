@@ -5,9 +5,9 @@
   `loaded_files`. A unit is taken whole or not at all. Only after the commit does it move to `archive/`; a
   unit found in the outbox that is already in `loaded_files` was committed by a loader killed before the move,
   and is only moved.
-- Of rows with one key, the earlier `recorded_at` stays, then the smaller digest of the whole row. That choice does not
-  depend on order, so any units, loaded in any order, any number of times and in any split into loads, give
-  the same tables.
+- Of rows with one key, the earlier `recorded_at` stays, then the smaller digest of the whole row. That choice
+  does not depend on order, so any units, loaded in any order, any number of times and in any split into
+  loads, give the same tables.
 - A unit that cannot be read is set aside under `quarantine/` with its reason; the others load.
 
 Nothing is deleted: the archive holds every fact ever recorded. Its units, put into the outbox of an empty
@@ -202,7 +202,7 @@ def _transaction(con: duckdb.DuckDBPyConnection, units: list[Path]) -> int:
 
 
 def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str) -> int:
-    """Merge rows into the record's table; of one key, the earlier `recorded_at`, then the smaller digest stays."""
+    """Merge rows into the record's table; of one key, the earlier, then the smaller digest stays."""
     table, key = record.table, ", ".join(record.key)
     names = [f'"{column.name}"' for column in columns(record)]
     others = [name for name in names if name.strip('"') not in record.key]
@@ -216,8 +216,9 @@ def _upsert(con: duckdb.DuckDBPyConnection, record: type[Record], incoming: str)
         merge = (
             f"ON CONFLICT ({key}) DO UPDATE SET "
             + ", ".join(f"{name} = excluded.{name}" for name in others)
-            + f" WHERE excluded.recorded_at < {table}.recorded_at OR (excluded.recorded_at = {table}.recorded_at "
-            f"AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
+            + f" WHERE excluded.recorded_at < {table}.recorded_at"
+            + f" OR (excluded.recorded_at = {table}.recorded_at"
+            + f" AND {_digest(record, 'excluded.')} < {_digest(record, table + '.')})"
         )
     con.execute(f"INSERT INTO {table} BY NAME SELECT {', '.join(names)} FROM {incoming} {one_each} {merge}")
     return rows

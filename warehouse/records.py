@@ -2,8 +2,8 @@
 
 A record never changes. What changes about a task (status, split, difficulty) is an append-only `TaskEvent`,
 and views derive the present from it. That is what lets outbox files be loaded twice, or in any order, with
-one result: two rows of one key are the same fact, and where a crashed run wrote it twice the earlier `recorded_at`
-wins.
+one result: two rows of one key are the same fact, and where a crashed run wrote it twice the earlier
+`recorded_at` wins.
 
 Column types follow from the annotations (see `warehouse.schema`): str → VARCHAR, int → BIGINT, float →
 DOUBLE, datetime → TIMESTAMPTZ, tuple[str, ...] → VARCHAR[], `Json` → JSON text.

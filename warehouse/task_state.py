@@ -28,7 +28,11 @@ def derivation(only: str = "") -> str:
             FROM task_events {only}
             QUALIFY row_number() OVER (
                 PARTITION BY task_id, event
-                ORDER BY recorded_at DESC, coalesce(list_position([{life}], value), 0) DESC, value DESC, run_id DESC
+                ORDER BY
+                    recorded_at DESC,
+                    coalesce(list_position([{life}], value), 0) DESC,
+                    value DESC,
+                    run_id DESC
             ) = 1
         ),
         present AS (

@@ -28,7 +28,9 @@ class Finding:
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False) -> None:
-    """Say what is present (Python, Docker, debootstrap, package index, disk, torch, GPU) and how to get the rest.
+    """Say what is present and how to get the rest.
+
+    Looks at Python, Docker, debootstrap, the package index, disk space, torch and a GPU.
 
     Example: verifactory doctor
     """

@@ -1,4 +1,7 @@
-"""What a person sees: tables and JSON. Mined text is hostile on display too, so every cell is stripped of escapes."""
+"""What a person sees: tables and JSON.
+
+Mined text is hostile on display too, so every cell is stripped of escapes.
+"""
 
 from __future__ import annotations
 

@@ -93,13 +93,16 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
 
 
 async def solved(built: Built, spec: TestSpec, tests: Path, context: Context) -> tuple[TestReport, TestSpec]:
-    """The state after, first, because it says how long a test may take: the limit of one test becomes what the
-    slowest needed, with a margin, so that old code that hangs costs seconds and not the whole default limit.
+    """The state after, first, because it says how long a test may take.
+
+    The limit of one test becomes what the slowest needed, with a margin, so that old code that hangs costs
+    seconds and not the whole default limit.
     """
     await asyncio.to_thread(write_suite, tests, spec, built.split)
     after = await observe(
         context.sandboxes, built.environment.image, tests,
-        state="after", patch=built.split.gold_patch, limits=limits(context.settings), runtime=context.settings.runtime,
+        state="after", patch=built.split.gold_patch,
+        limits=limits(context.settings), runtime=context.settings.runtime,
     )  # fmt: skip
     slowest = max((result.seconds for result in after.results), default=0.0)
     bound = min(spec.test_seconds, max(LEAST_TEST_SECONDS, math.ceil(MARGIN * slowest)))

@@ -1,7 +1,8 @@
 """The SWE family: changes of real projects become tasks whose hidden tests fail before and pass after.
 
-Two sources: `releases`, consecutive source releases of a package from the configured index, and `git`, a local clone's
-merges and squashed pull requests. Both yield the same `Change`; everything after mining is shared.
+Two sources: `releases`, consecutive source releases of a package from the configured index, and `git`, a
+local clone's merges and squashed pull requests. Both yield the same `Change`; everything after mining is
+shared.
 """
 
 from __future__ import annotations
@@ -91,13 +92,13 @@ class SweFamily:
     """See `pipelines.family.Family`."""
 
     name: ClassVar[str] = "swe"
-    Options: ClassVar[type[SweOptions]] = SweOptions
+    Options: ClassVar[type[BaseModel]] = SweOptions
 
     def inputs(self, options: SweOptions) -> list[str]:
         return list(options.package) if options.source == "releases" else [str(path) for path in options.repo]
 
     def mine(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
-        """Candidates that reading alone cannot refuse: licence, size, split and statement are settled here."""
+        """The candidates; those that their licence, size, split or statement rules out are rejected here."""
         is_test = toolchain("python").is_test
         if options.source == "releases":
             found = releases.mine(
@@ -132,7 +133,7 @@ class SweFamily:
 
 
 class SweVerifier:
-    """Hidden tests in the bundle's own environment, which is built from the bundle where its image is gone."""
+    """Hidden tests in the bundle's own environment, built again from the bundle where its image is gone."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -65,7 +65,7 @@ def mine(
     limit: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
-    kinds: Collection[Kind] = DEFAULT_KINDS,
+    kinds: Collection[str] = DEFAULT_KINDS,
     branch: str | None = None,
 ) -> Iterator[Mined]:
     """Candidates of the clone at `path`, newest first; `limit` counts changes of the wanted kinds.

@@ -1,4 +1,4 @@
-"""The environment image of a bundle: found by its tag, or built again from the bundle's own `environment/` folder."""
+"""The environment image of a bundle: found by its tag, or built again from its own `environment/` folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warehouse.settings import Settings
 
 
 async def bundle_image(bundle: Bundle, backend: SandboxBackend, settings: Settings) -> BuiltImage:
-    """Raises SandboxError when the image is gone and cannot be built again: nobody's submission is to blame."""
+    """The image; SandboxError when it is gone and cannot be built again: no submission is to blame."""
     metadata = tomllib.loads((bundle.path / "task.toml").read_text(encoding="utf-8"))["metadata"]
     tag = f"verifactory/env:{metadata['environment_id']}"
     if digest := await backend.digest(tag):

@@ -15,10 +15,10 @@ IsTest = Callable[[str], bool]
 
 
 def test_arguments(paths: Iterable[str], is_test: IsTest) -> tuple[str, ...]:
-    """What the runner is pointed at: the outermost folders that hold only tests, and test modules that lie elsewhere.
+    """What the runner is pointed at: the outermost folders of tests, and test modules that lie elsewhere.
 
-    Naming them, instead of collecting from the root, keeps examples and vendored suites out, and does not depend on a
-    configuration that differs between the states.
+    Naming them, instead of collecting from the root, keeps examples and vendored suites out, and does not
+    depend on a configuration that differs between the states.
     """
     found: set[str] = set()
     for path in paths:

@@ -1,4 +1,4 @@
-"""Validate: repeated runs of both sides quarantine what wavers, then the bundle's own grader judges the controls."""
+"""Validate: repeated runs of both sides quarantine what wavers; the bundle's grader judges the controls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from warehouse.records import (
 )
 
 DATE_SHIFT = "+400d"
-# A test that failed only when shuffled is called order dependent after this many more natural runs that it passed.
+# A test that failed only when shuffled is called order dependent after passing this many more natural runs.
 CONFIRMATIONS = 2
 
 
@@ -57,9 +57,9 @@ async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[T
         for control in controls(bundle.path)
     ]
     evidence += validations
-    if failed := [outcome for outcome in validations if not outcome.passed]:
-        told = f"{failed[0].control} scored {failed[0].reward}, expected {failed[0].expected} ({failed[0].verdict})"
-        return _rejected(task, f"{failed[0].control}_control_failed", told, evidence, context)
+    if failed := next((outcome for outcome in validations if not outcome.passed), None):
+        told = f"{failed.control} scored {failed.reward}, expected {failed.expected} ({failed.verdict})"
+        return _rejected(task, f"{failed.control}_control_failed", told, evidence, context)
     status = TaskEvent(task_id=task.task_id, event="status", value="validated", run_id=context.run_id)
     return Done(task, records=(task, status, *evidence))
 
@@ -174,7 +174,7 @@ def task_record(draft: Draft, stability: Stability, context: Context, *, bundle:
 
 
 def outcomes(draft: Draft, stability: Stability, runs: list[Run], run_id: str) -> Iterator[TestOutcome]:
-    """Run by run, the tests that decide the reward and those that wavered; steady P2P tests are a list of the task."""
+    """Run by run, the tests that decide the reward or wavered; steady P2P tests are a list of the task."""
     roles = {
         **dict.fromkeys(stability.stable.fail_to_pass, "fail_to_pass"),
         **dict.fromkeys(stability.stable.new, "new"),

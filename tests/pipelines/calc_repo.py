@@ -1,7 +1,7 @@
 """A small upstream history of our own, with the cases that break naive pipelines in it.
 
-Every change is a squashed pull request `… (#N)`. `EXPECTED` says how each must end; every suite also holds a test that
-fails when shuffled and one that fails at another date (`QUARANTINED`).
+Every change is a squashed pull request `… (#N)`. `EXPECTED` says how each must end; every suite also holds a
+test that fails when shuffled and one that fails at another date (`QUARANTINED`).
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def test_machine_started_lately():
 
 def _git(repo: Path, *arguments: str, date: str = "2024-03-01T12:00:00Z") -> None:
     env = {
-        "PATH": os.environ["PATH"], "HOME": str(repo), "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
+        "PATH": os.environ["PATH"], "HOME": str(repo),
+        "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_AUTHOR_DATE": date,
         "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "ada@example.org", "GIT_COMMITTER_DATE": date,
     }  # fmt: skip
@@ -143,7 +144,10 @@ def make(repo: Path) -> Path:
 
     fixed = CALC.replace("sum(values) // len(values)", "sum(values) / len(values)")
     tests = TESTS + "\n\ndef test_mean_of_odd_sum():\n    assert mean([1, 2]) == 1.5\n"
-    text = "Mean keeps the fraction (#1)\n\n`mean` rounded its result down to an integer; the mean of 1 and 2 is 1.5."
+    text = (
+        "Mean keeps the fraction (#1)\n\n"
+        "`mean` rounded its result down to an integer; the mean of 1 and 2 is 1.5."
+    )
     _commit(repo, {"calc/__init__.py": fixed, "tests/test_calc.py": tests}, text, "2024-03-02T12:00:00Z")
 
     tidied = fixed.replace("found = []", "found: list = []")
@@ -153,15 +157,21 @@ def make(repo: Path) -> Path:
 
     ended = tidied.replace("    found: list = []\n", "    found: list = []\n    number = abs(number)\n")
     more += "\n\ndef test_negative():\n    assert digits(-12) == [1, 2]\n"
-    text = "Digits of negative numbers end (#3)\n\n`digits` never returned for a negative number; the sign is ignored now."
+    text = (
+        "Digits of negative numbers end (#3)\n\n"
+        "`digits` never returned for a negative number; the sign is ignored now."
+    )
     _commit(repo, {"calc/__init__.py": ended, "tests/test_calc.py": more}, text, "2024-03-04T12:00:00Z")
 
     wider = (
-        ended
-        + '\n\ndef product(values):\n    """Multiply all values."""\n    result = 1\n    for value in values:\n'
+        f"{ended}\n\ndef product(values):\n"
+        '    """Multiply all values."""\n'
+        "    result = 1\n    for value in values:\n        result *= value\n    return result\n"
     )
-    wider += "        result *= value\n    return result\n"
     feature = "from calc import product\n\n\ndef test_product():\n    assert product([2, 3, 4]) == 24\n"
-    text = "Add product (#4)\n\nThere was a sum but no product: `product(values)` multiplies all values, and is 1 for none."
+    text = (
+        "Add product (#4)\n\n"
+        "There was a sum but no product: `product(values)` multiplies all values, and is 1 for none."
+    )
     _commit(repo, {"calc/__init__.py": wider, "tests/test_product.py": feature}, text, "2024-03-05T12:00:00Z")
     return repo

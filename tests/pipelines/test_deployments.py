@@ -1,4 +1,4 @@
-"""`prefect.yaml` against a real server: every deployment is accepted with its schedule, and a worker runs one."""
+"""`prefect.yaml` on a real server: every deployment is accepted with its schedule, and a worker runs one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The contract of DESIGN: every installed family passes this suite.
 
-A family brings a `Case` in `CASES`: options over a small source of our own, what each candidate must end as, and a
-submission that cannot be graded. The suite runs the factory floor itself, with real sandboxes.
+A family brings a `Case` in `CASES`: options over a small source of our own, what each candidate must end as,
+and a submission that cannot be graded. The suite runs the factory floor itself, with real sandboxes.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ CASES = {
         bad_options=lambda folder: {"source": "git", "repo": (folder / "nothing-here",)},
         expected=EXPECTED,
         quarantined=QUARANTINED,
-        malformed=Submission(patch=b"diff --git a/calc/x.py b/calc/x.py\n--- a/calc/x.py\n+++ b/calc/x.py\n@@ nonsense\n"),
+        malformed=Submission(
+            patch=b"diff --git a/calc/x.py b/calc/x.py\n--- a/calc/x.py\n+++ b/calc/x.py\n@@ nonsense\n"
+        ),
         settings={"test_seconds": 4, "suite_seconds": 120, "runs_per_side": 3},
     ),
 }  # fmt: skip
@@ -167,7 +169,8 @@ class TestContract:
 
     def test_every_stage_of_every_item_is_an_event(self, made: Made) -> None:
         rows = Reader(made.settings).sql(
-            "SELECT item, list(stage ORDER BY recorded_at), list(outcome ORDER BY recorded_at) FROM events GROUP BY item"
+            "SELECT item, list(stage ORDER BY recorded_at), list(outcome ORDER BY recorded_at) "
+            "FROM events GROUP BY item"
         )
         for _, stages, outcomes in rows.rows:
             assert stages[0] == "mine"
@@ -214,7 +217,7 @@ class TestContract:
         assert _counts(made.settings) == before
 
     def test_a_lost_ledger_gives_the_same_tasks(self, made: Made, tmp_path: Path) -> None:
-        """Done again from nothing, in another home, the same source gives the same candidates and task ids."""
+        """Done from nothing again, in another home, the same source gives the same candidates and ids."""
         settings = Settings(home=tmp_path / "home", **made.case.settings)
         asyncio.run(_run(made.name, made.source, made.options, settings, made.run, tmp_path))
         ids = Reader(settings).sql("SELECT task_id FROM tasks ORDER BY source_date").rows
