@@ -1,8 +1,8 @@
 """An ephemeral Prefect server that never outlives its command.
 
-Prefect starts it as a child and stops it at exit. A `kill -9` runs no exit, and the orphan would stay for good,
-holding the command's stderr open, so that whatever reads it waits for ever. A guard, which is a shell on the
-other end of a pipe, sees the pipe close however the command ends, and ends the server.
+Prefect starts it as a child and stops it at exit. A `kill -9` runs no exit, and the orphan would stay for
+good, holding the command's stderr open, so that whatever reads it waits for ever. A guard, which is a shell
+on the other end of a pipe, sees the pipe close however the command ends, and ends the server.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def guard_ephemeral_server() -> None:
         )
         return server
 
-    SubprocessASGIServer._run_uvicorn_command = guarded  # type: ignore[method-assign]
+    SubprocessASGIServer._run_uvicorn_command = guarded
 
 
 _guard: subprocess.Popen[bytes] | None = None  # its pipe closes with this process
