@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import uuid
+import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,14 @@ from envs.docker.proxy import ensure_proxy_image
 from envs.sandbox import BuiltImage, Capabilities, Network, SandboxError, SandboxSpec
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
+
+
+_OPEN: weakref.WeakSet[DockerBackend] = weakref.WeakSet()
+
+
+def any_open() -> bool:
+    """Whether a backend of this process may still have something to put away."""
+    return bool(_OPEN)
 
 
 class DockerBackend:
@@ -74,6 +83,7 @@ class DockerBackend:
         except FactoryError:
             self._prepared = False
             raise
+        _OPEN.add(self)
         atexit.register(self._at_exit)
         _terminate_like_exit()
 
@@ -231,7 +241,7 @@ class DockerBackend:
             built = await asyncio.shield(running)
         except asyncio.CancelledError:
             build.cancel()
-            await asyncio.wait([running])
+            await asyncio.gather(running, return_exceptions=True)
             raise
         except Exception:
             with suppress(SandboxError):
@@ -270,6 +280,7 @@ class DockerBackend:
         finally:
             atexit.unregister(self._at_exit)
             self.daemon.close()
+            _OPEN.discard(self)
 
     async def __aenter__(self) -> DockerBackend:
         return self

@@ -23,8 +23,7 @@ STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
 app = typer.Typer(
     name="verifactory",
     help=(
-        "A factory for verifiable environments: "
-        "real sources in, Dockerized tasks with executed rewards out."
+        "A factory for verifiable environments: real sources in, Dockerized tasks with executed rewards out."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 from collections.abc import Callable
+from types import GenericAlias
 from typing import Any
 
 import typer
@@ -49,7 +49,7 @@ def _command(name: str, kind: type[Family]) -> Callable[..., None]:
             default=typer.Option(False, "--json", help="Print the funnel as JSON."),
         ),
     ]  # fmt: skip
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    vars(command)["__signature__"] = inspect.Signature(parameters)
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     return command
 
@@ -71,12 +71,12 @@ def _typer_type(annotation: Any) -> Any:
     """Options models write tuple[X, ...]; a command line repeats the flag, which typer calls list[X]."""
     args = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is tuple and args[1:] == (Ellipsis,):
-        return list[args[0]]
+        return GenericAlias(list, args[:1])
     return annotation
 
 
 def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: bool) -> None:
-    """Run every source of the options; a bad source is told and the rest goes on, with exit status 1 at the end."""
+    """Run every source of the options; a bad one is told, the rest goes on, and the exit status is 1."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     sources = chosen.inputs(options)
@@ -84,6 +84,7 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
     err.print("Starting Prefect …" if err.is_terminal else "starting Prefect")
     # What went wrong is told by us, in a sentence; Prefect would tell it again, as a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from pipelines.cli.stopping import run_stoppable
     from pipelines.flows import shard_flow, tally_rows
 
     faults: list[str] = []
@@ -103,7 +104,7 @@ def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: b
                     bar.advance(shown)
 
             try:
-                tallies.append(asyncio.run(shard_flow(name, source, options, settings, progress, again)))
+                tallies.append(run_stoppable(shard_flow(name, source, options, settings, progress, again)))
             except Exception as error:
                 sentences = list(user_sentences(error))
                 if not sentences:

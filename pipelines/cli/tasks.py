@@ -1,8 +1,7 @@
-"""`verifactory tasks ls | show | verify`: one task's instruction, tests and evidence, and its controls run again."""
+"""`verifactory tasks ls | show | verify`: a task's instruction, tests, evidence; its controls run again."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated, Any
 
 import typer
@@ -87,6 +86,7 @@ def verify(
     Example: verifactory tasks verify --where "repo = 'humanize'" --runs 5
     """
     from pipelines.selection import find_task, select_tasks
+    from pipelines.cli.stopping import run_stoppable
     from pipelines.verify import verify_tasks
 
     settings = Settings()
@@ -97,11 +97,10 @@ def verify(
     def told(row: dict[str, Any]) -> None:
         if not as_json:
             word = "ok" if row["passed"] else "FAILED"
-            err.print(
-                f"{row['task_id']}  {row['control']:5}  run {row['run']}  {row['verdict']}  {row['reward']}  {word}"
-            )
+            control = f"{row['control']:5}  run {row['run']}"
+            err.print(f"{row['task_id']}  {control}  {row['verdict']}  {row['reward']}  {word}")
 
-    rows = asyncio.run(verify_tasks(settings, records, runs=runs, told=told))
+    rows = run_stoppable(verify_tasks(settings, records, runs=runs, told=told))
     if as_json:
         show_json(rows)
     failed = [row for row in rows if not row["passed"]]
