@@ -91,6 +91,7 @@ def test_the_project_is_never_in_its_manifest() -> None:
     ("build", "x.c:1:10: fatal error: Python.h: No such file or directory", "packages", ("python3-dev",)),
     ("build", "error: command 'gcc' failed: No such file or directory", "compiler", True),
     ("build", "/bin/sh: 1: pg_config: not found", "packages", ("libpq-dev",)),
+    ("build", "AttributeError: cython_sources", "build_constraints", ("cython<3",)),
     ("build", "error: Failed to build `calc @ file:///app`", "install", "path"),
 ])  # fmt: skip
 def test_repairs(stage: str, log: str, field: str, value: object) -> None:

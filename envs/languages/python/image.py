@@ -35,6 +35,9 @@ VERSION_VARIABLES = (
 )
 
 _AS_AGENT = "setpriv --reuid=agent --regid=agent --clear-groups env HOME=/build"
+_NO_PROCESS_LEFT = "{ setpriv --reuid=agent --regid=agent --clear-groups sh -c 'kill -9 -1'; true; }"
+_UV = "uv pip install --python=/opt/venv/bin/python"
+_BOUNDS = "/build/bounds.txt"
 _GIT = "git --git-dir=/opt/app.git --work-tree=/app"
 _WHO = "GIT_{0}_NAME=upstream GIT_{0}_EMAIL=upstream@localhost GIT_{0}_DATE='2000-01-01T00:00:00Z'"
 
@@ -112,20 +115,13 @@ def _steps(*steps: str) -> str:
 
 
 def _packages(recipe: PythonRecipe) -> tuple[str, ...]:
-    options = shlex.join(
-        [
-            "--no-cache",
-            "--no-deps",
-            "--no-config",
-            "--compile-bytecode",
-            "--link-mode=copy",
-            *index_options(recipe, builds=True),
-        ]
-    )
+    options, *bounds = _uv_options(recipe)
     return (
         "install -d -o agent -g agent /opt/venv /build",
+        *bounds,
         f"{_AS_AGENT} python3 -m venv --without-pip /opt/venv",
-        f"{_AS_AGENT} uv pip install --python=/opt/venv/bin/python {options} -r /opt/requirements.lock",
+        f"{_AS_AGENT} {_UV} {options} --compile-bytecode -r /opt/requirements.lock",
+        _NO_PROCESS_LEFT,
         "chown -hR root:root /opt/venv",
         "rm -rf /build /tmp/* /var/tmp/*",
     )
@@ -145,36 +141,42 @@ def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
         "chown agent:agent /app",
         f"chown agent:agent {site} /opt/venv/bin",
         *_install(recipe, site),
+        # Root touches what the build left only once nothing of it runs, and writes only where it could not.
+        _NO_PROCESS_LEFT,
         "find /opt/venv -user agent -exec chown -h root:root {} +",
         f"{_GIT} checkout -q -f -- .",
-        f"{_GIT} ls-files --others --directory --exclude-standard > /build/others",
-        "sed 's,^,/,' /build/others > /opt/app.git/info/exclude",
+        f"{_GIT} ls-files --others --directory --exclude-standard > /opt/app.git/others",
+        "sed 's,^,/,' /opt/app.git/others > /opt/app.git/info/exclude",
+        "rm -rf /opt/app.git/others /app/.git",
         f"{{ {_GIT} config --unset core.worktree || true; }}",
-        "mv /opt/app.git /app/.git && chmod 755 /app/.git",
+        "mv /opt/app.git /app/.git",
+        "chmod 755 /app/.git",
         "find /app ! -user agent -exec chown -h agent:agent {} +",
         "rm -rf /build /tmp/* /var/tmp/*",
     )
 
 
 def _install(recipe: PythonRecipe, site: str) -> tuple[str, ...]:
-    """Put the project in place. Its build sees the index as of the date, and the base's version instead of
-    git.
-    """
+    """Put the project in place; its build sees the base's version instead of git."""
     if recipe.install == "path":
         return (f"for d in /app /app/src /app/lib; do [ ! -d $d ] || echo $d; done > {site}/app.pth",)
     version = " ".join(f"{name}={shlex.quote(recipe.version)}" for name in VERSION_VARIABLES)
+    options, *bounds = _uv_options(recipe)
+    # setuptools: a path entry, so that new modules of a patch are seen
+    compatible = "--config-setting=editable_mode=compat " if recipe.setuptools else ""
+    return (*bounds, f"{_AS_AGENT} {version} {_UV} {options} --no-sources {compatible}-e /app")
+
+
+def _uv_options(recipe: PythonRecipe) -> tuple[str, ...]:
+    """Options of an installation, and the step before it where build requirements have bounds."""
     options = [
         "--no-cache",
         "--no-deps",
         "--no-config",
-        "--no-sources",
         "--link-mode=copy",
         *index_options(recipe, builds=True),
     ]
-    if recipe.setuptools:
-        options.append(
-            "--config-setting=editable_mode=compat"
-        )  # a path entry: new modules of a patch are seen
-    return (
-        f"{_AS_AGENT} {version} uv pip install --python=/opt/venv/bin/python {shlex.join(options)} -e /app",
-    )
+    if not recipe.build_constraints:
+        return (shlex.join(options),)
+    options.append(f"--build-constraints={_BOUNDS}")
+    return shlex.join(options), f"printf '%s\\n' {shlex.join(recipe.build_constraints)} > {_BOUNDS}"

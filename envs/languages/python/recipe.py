@@ -44,6 +44,9 @@ class PythonRecipe(Recipe):
         (), description="'name=day' of build backends too old to install in place; isolated builds only."
     )
     raise_builds: bool = Field(False, description="Resolution had to build, and sees those backends too.")
+    build_constraints: tuple[str, ...] = Field(
+        (), description="Bounds on build requirements, from a rule's table."
+    )
     gone: tuple[str, ...] = Field(
         (), description="'name=time' of packages whose older releases left the index."
     )

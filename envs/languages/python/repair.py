@@ -33,6 +33,11 @@ COMPILER_MISSING = (
     r"|Unknown compiler\(s\)|CMAKE_C(?:XX)?_COMPILER|[Nn]o C compiler|C compiler cannot"
 )
 
+# What a build says when a build requirement outgrew the source, and the bound that people set by hand.
+BOUNDS = (
+    (r"AttributeError: cython_sources", "cython<3"),
+    (r"ModuleNotFoundError: No module named 'pkg_resources'", "setuptools<81"),
+)
 IN_PLACE_FAILED = (
     r"Failed to (?:build|prepare)[^\n]*@ file:///app|Call to `[\w.:]+(?:build_|get_requires)"
     r"|/app does not appear to be a Python project|multiple top-level packages discovered"
@@ -129,6 +134,15 @@ def _package(recipe: PythonRecipe, package: str | None, why: str) -> PythonRecip
     )
 
 
+def _bounded(recipe: PythonRecipe, match: re.Match[str]) -> PythonRecipe | None:
+    bound = next(bound for pattern, bound in BOUNDS if re.search(pattern, match[0]))
+    if bound in recipe.build_constraints:
+        return None
+    return change(
+        recipe, f"{bound} in builds: {match[0]}", build_constraints=(*recipe.build_constraints, bound)
+    )
+
+
 def _path(recipe: PythonRecipe, match: re.Match[str]) -> PythonRecipe | None:
     """The last resort for a project of pure Python that its backend cannot install in place."""
     if recipe.install == "path" or recipe.compiler:
@@ -176,6 +190,7 @@ RULES: tuple[Rule, ...] = (
         _program,
     ),
     Rule(("import", "collect"), r"lib(\w+)\.so[.\d]*: cannot open shared object file", _library),
+    Rule(("build",), "|".join(pattern for pattern, _ in BOUNDS), _bounded),
     Rule(("build",), IN_PLACE_FAILED, _path),
 )
 
