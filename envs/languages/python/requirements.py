@@ -26,7 +26,7 @@ TEST_NAMES = frozenset({
 })  # fmt: skip
 DEV_NAMES = frozenset({"dev", "develop", "development", "devel", "ci", "default", "check", "all"})
 
-# Requirements files by path, `*` within one name; {0} is a test name.
+# Requirements files by path.
 TEST_FILES = re.compile(
     r"((test|tests|testing)[-_]requirements|requirements[-_.](test|tests|testing)|requirements/(test|tests|testing)"
     r"|(test|tests|testing)/requirements([-_.][a-z]+)?|(test|tests)[-_]requires|requirements/requirements[-_](test|tests)"
