@@ -33,7 +33,6 @@ from envs.sandbox import BuiltImage, Capabilities, Network, SandboxError, Sandbo
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
-
 _OPEN: weakref.WeakSet[DockerBackend] = weakref.WeakSet()
 
 

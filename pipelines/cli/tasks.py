@@ -85,8 +85,8 @@ def verify(
 
     Example: verifactory tasks verify --where "repo = 'humanize'" --runs 5
     """
-    from pipelines.selection import find_task, select_tasks
     from pipelines.cli.stopping import run_stoppable
+    from pipelines.selection import find_task, select_tasks
     from pipelines.verify import verify_tasks
 
     settings = Settings()
