@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def user_sentences(error: BaseException) -> Iterator[str]:
         case ValidationError():
             for fault in error.errors():
                 yield _setting_sentence(fault, error.title)
+        case tomllib.TOMLDecodeError():
+            yield f"verifactory.toml is not valid TOML: {error}."
         case OSError(errno=errno.ENOSPC | errno.EDQUOT):
             yield str(storage_error(error, Path(error.filename or Settings().home)))
         case BaseExceptionGroup(exceptions=parts):
