@@ -5,15 +5,15 @@ tests.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
-import io
 import shutil
-import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 import verifier_projects as projects
 
@@ -25,14 +25,6 @@ from envs.sandbox import BuiltImage, Limits, Network
 from warehouse.records import content_id
 from warehouse.settings import Settings
 
-FILES = {
-    "calc.py": projects.CALC,
-    "tests/test_double.py": projects.CALC_TESTS,
-    "unit/test_kinds.py": projects.UNITTEST_ZOO,
-    "setup.cfg": "[tool:pytest]\naddopts = -q\n",
-    **projects.ZOO_FILES,
-}
-
 DOCKERFILE = """\
 ARG BASE
 FROM $BASE
@@ -42,16 +34,6 @@ RUN cd /app && git init -q && git add -A -f && \\
     git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
     echo /app > "$(ls -d /opt/venv/lib/python*/site-packages)/app.pth"
 """
-
-
-def app_tar() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        for name, text in sorted(FILES.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size = len(text.encode())
-            tar.addfile(entry, io.BytesIO(text.encode()))
-    return packed.getvalue()
 
 
 async def _build() -> BuiltImage:
@@ -66,8 +48,8 @@ async def _build() -> BuiltImage:
         base = await toolchain_image(toolchain("python"), recipe, backend, settings)
         context = Path(tempfile.mkdtemp())
         (context / "Dockerfile").write_text(DOCKERFILE)
-        (context / "app.tar").write_bytes(app_tar())
-        tag = f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, FILES)}"
+        (context / "app.tar").write_bytes(projects.app_tar())
+        tag = f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, projects.FILES)}"
         try:
             return await backend.build(
                 context, tag=tag, build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600
@@ -97,3 +79,13 @@ async def backend(tmp_path: Path) -> AsyncIterator[DockerBackend]:
 @pytest.fixture
 def limits() -> Limits:
     return Limits(memory_mb=512, cpus=1.0, pids=128)
+
+
+@pytest.fixture(autouse=True)
+def no_process_outlives_its_test(tmp_path: Path) -> Iterator[None]:
+    """Suites that run on this machine leave daemons on purpose; those of a test end with it."""
+    yield
+    for process in psutil.process_iter(["cmdline"]):
+        if any(str(tmp_path) in part for part in process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()

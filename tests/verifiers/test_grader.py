@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import verifier_projects as projects
-from conftest import app_tar
 from verifier_projects import diff
 
 from envs.docker.backend import DockerBackend
@@ -72,7 +71,7 @@ for number in range(3, 64):
 def bundle(tmp_path: Path) -> Path:
     environment = tmp_path / "environment"
     environment.mkdir()
-    (environment / "app.tar").write_bytes(app_tar())
+    (environment / "app.tar").write_bytes(projects.app_tar())
     (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
     spec = TestSpec(
         runner="pytest", args=("tests", "more"),

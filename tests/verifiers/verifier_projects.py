@@ -4,9 +4,11 @@ runners.
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -343,3 +345,23 @@ def diff(path: str, old: str, new: str) -> bytes:
     head += [f"--- a/{path}\n" if old else "--- /dev/null\n", f"+++ b/{path}\n" if new else "+++ /dev/null\n"]
     body = [f"@@ -{1 if before else 0},{len(before)} +{1 if after else 0},{len(after)} @@\n"]
     return "".join([*head, *body, *("-" + line for line in before), *("+" + line for line in after)]).encode()
+
+
+FILES = {
+    "calc.py": CALC,
+    "tests/test_double.py": CALC_TESTS,
+    "unit/test_kinds.py": UNITTEST_ZOO,
+    "setup.cfg": "[tool:pytest]\naddopts = -q\n",
+    **ZOO_FILES,
+}
+
+
+def app_tar() -> bytes:
+    """Every project of this module as the tar that an image adds at /app."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in sorted(FILES.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
