@@ -1,4 +1,4 @@
-"""The installed command as a user runs it: its own home and Prefect home, the machine's cache, its output kept.
+"""The installed command as a user runs it: its own home and Prefect home, the machine's cache, output kept.
 
 `Command.check` holds for every ending: no traceback, nothing half-written, no container or network left.
 """
@@ -26,7 +26,8 @@ QUICK = {
     "VERIFACTORY_PARALLEL": "2",
 }
 TABLES = (
-    "sources", "candidates", "environments", "tasks", "task_events", "test_outcomes", "validations", "flakes", "events",
+    "sources", "candidates", "environments", "tasks", "task_events",
+    "test_outcomes", "validations", "flakes", "events",
 )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ def _start(repo: Path) -> None:
 
 FIXED = CALC.replace("sum(values) // len(values)", "sum(values) / len(values)")
 NEW_TEST = "\n\ndef test_mean_of_odd_sum():\n    assert mean([1, 2]) == 1.5\n"
-MESSAGE = "Mean keeps the fraction (#1)\n\n`mean` rounded its result down to an integer; the mean of 1 and 2 is 1.5."
+MESSAGE = (
+    "Mean keeps the fraction (#1)\n\n"
+    "`mean` rounded its result down to an integer; the mean of 1 and 2 is 1.5."
+)
 
 
 def fresh(repo: Path) -> Path:
@@ -82,8 +85,9 @@ def test_renamed():
     assert not Path(calc.__file__).with_name("old_name.py").exists()
 """
     text = (
-        "Prices, halves, data and names (#7)\n\nThe price in `calc/latin.py` is 2, `half` keeps its fraction, the bytes of "
-        "`calc/data.bin` run backwards, and `calc/old_name.py` is now called `calc/new_name.py`."
+        "Prices, halves, data and names (#7)\n\n"
+        "The price in `calc/latin.py` is 2, `half` keeps its fraction, the bytes of `calc/data.bin` run "
+        "backwards, and `calc/old_name.py` is now called `calc/new_name.py`."
     )
     _commit(repo, {"tests/test_odd.py": tests}, text, "2024-03-02T12:00:00Z")
     return repo

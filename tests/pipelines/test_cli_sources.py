@@ -1,4 +1,4 @@
-"""Bad sources through the real command: each is told in a sentence, and the good ones beside them are still mined."""
+"""Bad sources through the real command: each is told in a sentence, and the good ones are still mined."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def test_kill_9_at_random_moments_adds_nothing_twice(command: Command, tmp_path:
 def test_a_daemon_that_dies_in_a_build_and_comes_back(
     command: Command, tmp_path: Path, wire: CutableSocket
 ) -> None:
-    """The change is the awkward one: Latin-1, CRLF, binary and a rename at once; its gold patch must score 1."""
+    """The change is the awkward one, with Latin-1, CRLF, binary and a rename; its gold patch must score 1."""
     arguments = _git_run(odd(tmp_path / "odd"))
     running = command.start(*arguments, DOCKER_HOST=wire.url)
     running.until_container()

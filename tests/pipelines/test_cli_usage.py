@@ -15,8 +15,9 @@ from warehouse.records import Task
 
 def task(task_id: str) -> Task:
     return Task(
-        task_id=task_id, candidate_id=f"c-{task_id}", environment_id="e", family="swe", kind="bug_fix", repo="calc",
-        language="python", license="MIT", attribution="A", source_date=datetime(2024, 5, 1, tzinfo=UTC),
+        task_id=task_id, candidate_id=f"c-{task_id}", environment_id="e",
+        family="swe", kind="bug_fix", repo="calc", language="python",
+        license="MIT", attribution="A", source_date=datetime(2024, 5, 1, tzinfo=UTC),
         instruction="Mend the sum.", verifier="{}", gold_patch="+1\n", test_patch="+2\n",
         fail_to_pass=("tests/test_calc.py::test_add",), pass_to_pass=(), new_tests=(), quarantined=(),
         statement_check="rules", bundle="", run_id="r",
