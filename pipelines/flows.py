@@ -78,6 +78,8 @@ async def shard_flow(
     tally = Tally(source=source, run_id=run)
     tell = progress or _quiet
     todo = await asyncio.to_thread(lambda: mine_task(chosen, source, options, settings, run, _whole(tally)))
+    # What was rejected at sight is told too, though no batch follows.
+    await asyncio.to_thread(load, settings)
     async with AsyncExitStack() as stack:
         backend = DockerBackend(settings)
         stack.push_async_callback(backend.close)

@@ -15,10 +15,10 @@ from rich.console import Console
 
 from pipelines.cli import data, doctor, run, tasks, train
 from pipelines.cli.sentences import stopped_by, user_sentences
+from pipelines.cli.stopping import STOPPED
 from warehouse.query import plain
 
 INTERRUPTED = 130  # what shells call ended by Ctrl-C
-STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
 
 app = typer.Typer(
     name="verifactory",

@@ -129,7 +129,7 @@ def test_exports(stocked: Command) -> None:
     stocked.fails("export", "parquet", str(out), "--where", "nonsense(", says="The query cannot be run")
     assert not out.exists()
     out.mkdir()
-    for layout in ("parquet", "harbor", "harbor-parquet", "swebench", "swebench-tasks", "sft"):
+    for layout in ("parquet", "harbor", "sft"):
         stocked.fails("export", layout, str(out), says="is there already")
     assert not list(out.iterdir())
 
