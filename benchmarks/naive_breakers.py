@@ -86,9 +86,9 @@ async def naive(settings: Settings, backend: DockerBackend, change: Any, folder:
     return f"{outcome.reason}: {outcome.detail[:120]}"
 
 
-async def main(as_json: bool) -> None:
+async def main(as_json: bool, runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        settings = Settings(home=Path(folder), test_seconds=20)
+        settings = Settings(home=Path(folder), test_seconds=20, runs_per_side=runs)
         rows = [await through_the_factory(settings, *release) for release in RELEASES]
     if as_json:
         print(json.dumps(rows))
@@ -102,4 +102,6 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--json", action="store_true", help="one list of objects")
-    asyncio.run(main(parser.parse_args().json))
+    parser.add_argument("--runs", type=int, default=2, help="test runs a side")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.json, arguments.runs))
