@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from envs.sandbox import SandboxError
 from pipelines.family import Context, Done, Family, Mined, Rejected
@@ -32,8 +32,32 @@ LAST = STAGES[-1]
 # A daemon hiccup should not cost a task, and a broken daemon should not cost an hour.
 TRIES = 2
 
-Progress = Callable[[str, str, str], None]
-"""Called with (item, stage, outcome or '…' when the stage begins)."""
+
+class Progress(Protocol):
+    """Who is told what a shard does, while it does it."""
+
+    def mined(self, items: int) -> None:
+        """Mining ended; `items` candidates will be taken through the stages."""
+        ...
+
+    def stage(self, item: str, stage: str, outcome: str) -> None:
+        """A stage of an item ended with `outcome`, or begins ('…')."""
+        ...
+
+    def ended(self, item: str) -> None:
+        """The item is decided, or out of tries."""
+        ...
+
+
+class Quiet:
+    """The progress of a run that nobody watches: the warehouse has it."""
+
+    def mined(self, items: int) -> None: ...
+
+    def stage(self, item: str, stage: str, outcome: str) -> None: ...
+
+    def ended(self, item: str) -> None: ...
+
 
 
 def run_id(family: str, source: str, options_key: object, again: str = "") -> str:
@@ -159,7 +183,7 @@ async def process(
     for attempt in range(first_attempt, first_attempt + TRIES):
         value: Any = mined
         for stage in STAGES:
-            progress(item, stage, "…")
+            progress.stage(item, stage, "…")
             outcome, result = await _step(getattr(family, stage), value, context)
             records, reason, detail = _told(result)
             outbox.append(
@@ -172,13 +196,14 @@ async def process(
                     ),
                 ]
             )  # fmt: skip
-            progress(item, stage, outcome)
+            progress.stage(item, stage, outcome)
             if outcome != "ok":
                 break
             value = result.value.value
         outbox.flush()
         if outcome != "failed" or attempt == first_attempt + TRIES - 1:
             tally_path(tally, stage, outcome, reason)
+            progress.ended(item)
             return
 
 

@@ -10,9 +10,8 @@ pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
@@ -71,8 +70,6 @@ class Context:
     sandboxes: SandboxBackend
     run_id: str
     workdir: Path
-    deadline: datetime | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Family(Protocol):

@@ -8,9 +8,7 @@ run before the first import of prefect anywhere, which is why the command line i
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pipelines.prefect_settings import configure_prefect
@@ -24,9 +22,10 @@ from prefect.utilities.annotations import quote  # noqa: E402
 
 from envs.docker.backend import DockerBackend  # noqa: E402
 from envs.docker.cleanup import enforce_disk_budget, reclaim  # noqa: E402
-from pipelines.factory import Progress, Tally, mine, process_batch, run_id  # noqa: E402
+from pipelines.factory import Progress, Quiet, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
+from pipelines.work_folder import work_folder  # noqa: E402
 from warehouse.loader import load  # noqa: E402
 from warehouse.settings import Settings  # noqa: E402
 
@@ -43,10 +42,6 @@ def _whole(value: T) -> T:
     The quote around it is taken off before the task is called, so the argument has the type of `value`.
     """
     return cast("T", quote(value))
-
-
-def _quiet(_item: str, _stage: str, _outcome: str) -> None:
-    """A scheduled run tells nobody: the warehouse has it."""
 
 
 @task(name="mine", persist_result=False, cache_policy=NO_CACHE)
@@ -76,19 +71,20 @@ async def shard_flow(
     chosen = family(family_name)
     run = run_id(family_name, source, options.identity(), again)
     tally = Tally(source=source, run_id=run)
-    tell = progress or _quiet
+    told = progress or Quiet()
     todo = await asyncio.to_thread(lambda: mine_task(chosen, source, options, settings, run, _whole(tally)))
+    told.mined(len(todo))
     # What was rejected at sight is told too, though no batch follows.
     await asyncio.to_thread(load, settings)
     async with AsyncExitStack() as stack:
         backend = DockerBackend(settings)
         stack.push_async_callback(backend.close)
-        workdir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="verifactory-")))
+        workdir = stack.enter_context(work_folder(settings))
         context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=workdir)
         for start in range(0, len(todo), BATCH):
             batch = todo[start : start + BATCH]
             await batch_task(
-                _whole(chosen), _whole(batch), _whole(context), source, _whole(tally), _whole(tell)
+                _whole(chosen), _whole(batch), _whole(context), source, _whole(tally), _whole(told)
             )
             await asyncio.to_thread(load, settings)
     await acreate_table_artifact(

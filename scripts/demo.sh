@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on real input, from nothing: two upstream packages become validated tasks, a shard and a training run.
+# The main job on real input, from nothing: changes of three upstream packages become validated tasks (or say why not), a shard and a training run.
 # Run it again and it goes on where it stopped; what was decided is not done twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -11,7 +11,7 @@ step "What this machine has"
 verifactory doctor
 
 step "Upstream releases → environments → validated tasks"
-verifactory run swe --source releases --package humanize --package cachetools --limit 3
+verifactory run swe --source releases --package cachetools --package parse --package natsort --limit 2
 
 step "What became of every candidate"
 verifactory funnel

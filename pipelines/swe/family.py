@@ -39,7 +39,7 @@ class SweOptions(BaseModel):
 
     Examples:
 
-    verifactory run swe --source releases --package humanize --limit 5
+    verifactory run swe --source releases --package cachetools --limit 5
 
     verifactory run swe --source git --repo ~/src/project --limit 50
     """

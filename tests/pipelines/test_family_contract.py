@@ -17,7 +17,7 @@ from calc_repo import EXPECTED, QUARANTINED, make
 from pydantic import ValidationError
 
 from envs.docker.backend import DockerBackend
-from pipelines.factory import STAGES, Tally, mine, process_batch, run_id
+from pipelines.factory import STAGES, Quiet, Tally, mine, process_batch, run_id
 from pipelines.family import Context, families, family
 from pipelines.verify import verify_tasks
 from verifiers.verdict import Submission, VerdictKind
@@ -98,7 +98,7 @@ async def _run(name: str, source: str, options: Any, settings: Settings, run: st
     backend = DockerBackend(settings)
     try:
         context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=folder / "work")
-        await process_batch(chosen, todo, context, source, tally, lambda *_: None)
+        await process_batch(chosen, todo, context, source, tally, Quiet())
     finally:
         await backend.close()
     load(settings)
