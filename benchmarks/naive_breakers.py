@@ -24,7 +24,7 @@ from envs.builder import BuiltEnvironment, build_environment
 from envs.docker.backend import DockerBackend
 from envs.languages import Upstream
 from envs.languages.tree import Tree
-from pipelines.factory import Tally, mine, process_batch, run_id
+from pipelines.factory import Quiet, Tally, mine, process_batch, run_id
 from pipelines.family import Context
 from pipelines.swe.family import SweFamily, SweOptions
 from pipelines.swe.trees import ObjectStore
@@ -55,7 +55,7 @@ async def through_the_factory(settings: Settings, package: str, version: str) ->
     with tempfile.TemporaryDirectory() as folder:
         try:
             context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=Path(folder))
-            await process_batch(chosen, todo, context, package, tally, lambda *_: None)
+            await process_batch(chosen, todo, context, package, tally, Quiet())
             row = {"release": f"{package} {version}", **fate(settings, package)}
             if package == RELEASES[0][0]:
                 row["with today's packages"] = await naive(

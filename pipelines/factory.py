@@ -17,7 +17,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from envs.sandbox import SandboxError
 from pipelines.family import Context, Done, Family, Mined, Rejected
@@ -33,6 +33,7 @@ LAST = STAGES[-1]
 TRIES = 2
 
 
+@runtime_checkable  # Prefect reads it off the flow's signature
 class Progress(Protocol):
     """Who is told what a shard does, while it does it."""
 
@@ -57,7 +58,6 @@ class Quiet:
     def stage(self, item: str, stage: str, outcome: str) -> None: ...
 
     def ended(self, item: str) -> None: ...
-
 
 
 def run_id(family: str, source: str, options_key: object, again: str = "") -> str:

@@ -77,40 +77,29 @@ def _typer_type(annotation: Any) -> Any:
 
 def run(name: str, chosen: Family, options: BaseModel, *, again: str, as_json: bool) -> None:
     """Run every source of the options; a bad one is told, the rest goes on, and the exit status is 1."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
     sources = chosen.inputs(options)
     settings = Settings()
-    err.print("Starting Prefect …" if err.is_terminal else "starting Prefect")
+    err.print("Starting Prefect …")
     # What went wrong is told by us, in a sentence; Prefect would tell it again, as a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    from pipelines.cli.progress import SourceProgress, bars
     from pipelines.cli.stopping import run_stoppable
     from pipelines.flows import shard_flow, tally_rows
 
     faults: list[str] = []
     tallies = []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with bars() as bar:
         for source in sources:
-            shown = bar.add_task(source, total=None)
-
-            def progress(
-                item: str, stage: str, outcome: str, shown: Any = shown, source: str = source
-            ) -> None:
-                bar.update(shown, description=f"{source}  {item[:8]} {stage} {outcome}")
-                if not err.is_terminal and outcome != "…":
-                    err.print(f"{source}  {item[:8]}  {stage}: {outcome}", soft_wrap=True)
-                if outcome in ("rejected", "failed") or (stage == "validate" and outcome == "ok"):
-                    bar.advance(shown)
-
+            progress = SourceProgress(bar, source)
+            shard = shard_flow(name, source, options, settings, progress, again)
             try:
-                tallies.append(run_stoppable(shard_flow(name, source, options, settings, progress, again)))
+                tallies.append(run_stoppable(shard, before_leaving=bar.stop))
             except Exception as error:
                 sentences = list(user_sentences(error))
                 if not sentences:
                     raise
                 faults += sentences
-            bar.remove_task(shown)
+            progress.close()
     if as_json:
         show_json([vars(tally) for tally in tallies])
     else:

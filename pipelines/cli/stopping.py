@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from envs.docker.backend import any_open
@@ -25,8 +25,11 @@ SETTLE_SECONDS = 0.5  # for a cancelled start to unwind
 STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
 
 
-def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
-    """`asyncio.run`; a stop signal cancels `main` and ends the process with 128 + its number."""
+def run_stoppable(main: Coroutine[Any, Any, T], before_leaving: Callable[[], None] = lambda: None) -> T:
+    """`asyncio.run`; a stop signal cancels `main` and ends the process with 128 + its number.
+
+    No exit handler runs then; `before_leaving` is what must be undone all the same, such as a hidden cursor.
+    """
 
     async def guarded() -> T:
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
@@ -36,7 +39,7 @@ def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
             task.cancel()
             if not leaving:
                 logging.disable(logging.CRITICAL)  # what Prefect says of its dead server helps nobody
-                leaving.append(loop.create_task(put_away(number)))
+                leaving.append(loop.create_task(put_away(number, before_leaving)))
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stop, number)
@@ -49,12 +52,13 @@ def run_stoppable(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(guarded())
 
 
-async def put_away(number: signal.Signals) -> None:
+async def put_away(number: signal.Signals, before_leaving: Callable[[], None]) -> None:
     """Wait until no sandbox backend is open, at most `GRACE_SECONDS`; then end the process."""
     deadline = time.monotonic() + GRACE_SECONDS
     await asyncio.sleep(SETTLE_SECONDS)
     while any_open() and time.monotonic() < deadline:
         await asyncio.sleep(0.1)
+    before_leaving()
     leave(number)
 
 
