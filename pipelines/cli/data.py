@@ -60,11 +60,12 @@ def load_outbox() -> None:
     Example: verifactory load
     """
     from warehouse.loader import load
+    from warehouse.query import plain
 
     report = load(Settings())
     out.print(f"{report.rows} rows loaded from {report.units} units.")
     for sentence in report.problems:
-        err.print(sentence, soft_wrap=True)
+        err.print(plain(sentence), soft_wrap=True)
 
 
 def export(
@@ -91,8 +92,8 @@ def export(
         )
     report = EXPORTERS[layout](Settings(), where, out_dir)
     splits = ", ".join(f"{split} {tasks}" for split, tasks in report.splits.items())
-    out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}: {splits}", markup=False)
+    out.print(f"{report.rows} tasks in {len(report.files)} files under {out_dir}: {splits}")
     if report.split_note:
         out.print(report.split_note)
     for reason, tasks in report.skipped.items():
-        out.print(f"{tasks} tasks left out: {reason}", markup=False)
+        out.print(f"{tasks} tasks left out: {reason}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
 from pipelines.cli.terminal import err, heading, out, show_json, show_table
 from warehouse.errors import FactoryError
@@ -20,7 +19,7 @@ COLUMNS = "task_id, family, kind, repo, language, status, difficulty, license"
 @app.command("ls")
 def ls(
     where: Annotated[str, WHERE] = "true",
-    limit: Annotated[int, typer.Option(min=1)] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Most tasks to list.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
 ) -> None:
     """List tasks, newest source first.
@@ -59,19 +58,19 @@ def show(
         show_json({**record.model_dump(mode="json"), "evidence": proof})
         return
     heading(f"{record.repo}  {record.kind}  {record.task_id}")
-    out.print(escape(plain(record.instruction)), soft_wrap=True)
+    out.print(plain(record.instruction), soft_wrap=True)
     heading("tests")
     for name in ("fail_to_pass", "new_tests", "quarantined"):
         ids: tuple[str, ...] = getattr(record, name)
         out.print(f"{name}: {len(ids)}")
         for test in ids[:20]:
-            out.print(f"  {escape(plain(test))}", soft_wrap=True)
+            out.print(f"  {plain(test)}", soft_wrap=True)
     out.print(f"pass_to_pass: {len(record.pass_to_pass)}")
     heading("controls")
     show_table(("control", "run", "verdict", "reward", "expected", "passed", "seconds"), proof["validations"])
     heading("stability")
     show_table(("state", "runs", "wavered", "upper bound (95 %)"), proof["flakes"])
-    out.print(f"licence {escape(record.license)}, bundle {settings.bundles / record.task_id}", soft_wrap=True)
+    out.print(f"licence {plain(record.license)}, bundle {settings.bundles / record.task_id}", soft_wrap=True)
 
 
 @app.command()
@@ -101,10 +100,11 @@ def verify(
             err.print(f"{row['task_id']}  {control}  {row['verdict']}  {row['reward']}  {word}")
 
     rows = run_stoppable(verify_tasks(settings, records, runs=runs, told=told))
+    failed = [row for row in rows if not row["passed"]]
     if as_json:
         show_json(rows)
-    failed = [row for row in rows if not row["passed"]]
-    out.print(f"{len(rows) - len(failed)} of {len(rows)} control runs as expected.") if not as_json else None
+    else:
+        out.print(f"{len(rows) - len(failed)} of {len(rows)} control runs as expected.")
     if failed:
         tasks = sorted({row["task_id"] for row in failed})
         raise FactoryError(f"{len(failed)} control runs were not as expected, of tasks: {', '.join(tasks)}.")

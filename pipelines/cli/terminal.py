@@ -1,6 +1,6 @@
 """What a person sees: tables and JSON.
 
-Mined text is hostile on display too, so every cell is stripped of escapes.
+Mined text is hostile on display too: escapes are stripped from it, and nothing that is printed is markup.
 """
 
 from __future__ import annotations
@@ -12,17 +12,22 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from warehouse.query import plain
 
 # A pipe has no width: lines there are as long as they need to be.
 PIPE = 400
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE)
-err = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else PIPE)
-
 CELL = 200
+
+
+def _console(*, stderr: bool) -> Console:
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False, width=width)
+
+
+out, err = _console(stderr=False), _console(stderr=True)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
@@ -31,7 +36,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
         heading(title)
     table = Table(header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(escape(column), overflow="fold")
+        table.add_column(plain(column), overflow="fold")
     for row in rows:
         table.add_row(*(cell(value) for value in row))
     out.print(table)
@@ -39,11 +44,11 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 
 def heading(text: str) -> None:
     """A line that parts one section from the next."""
-    out.print(f"\n[bold]{escape(plain(text))}[/bold]")
+    out.print(f"\n{plain(text)}", style="bold")
 
 
 def cell(value: Any) -> str:
-    """One value as table text: escapes stripped, markup escaped, long text cut."""
+    """One value as table text: escapes stripped, long text cut."""
     if value is None:
         return ""
     if isinstance(value, datetime):
@@ -51,7 +56,7 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1e5 else f"{value:,.0f}"
     text = plain(str(value))
-    return escape(text if len(text) <= CELL else text[: CELL - 1] + "…")
+    return text if len(text) <= CELL else text[: CELL - 1] + "…"
 
 
 def show_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import typer
 from pipelines.cli.terminal import err, out
 from warehouse.settings import Settings
 
-app = typer.Typer(help="Train on exported shards.")
+app = typer.Typer()
 
 
 @app.callback()
@@ -21,7 +21,9 @@ def _train() -> None:
 @app.command()
 def sft(
     config: Annotated[Path, typer.Argument(help="TOML file; examples/sft_tiny/sft.toml shows every key.")],
-    dry_run: Annotated[bool, typer.Option(help="Resolve and print every setting, then stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Resolve and print every setting, then stop.")
+    ] = False,
 ) -> None:
     """Run supervised fine-tuning steps of a small causal language model on an `sft` shard.
 
@@ -31,7 +33,7 @@ def sft(
 
     settings = SftConfig.read(config)
     if dry_run:
-        out.print(settings.to_toml(), markup=False, soft_wrap=True)
+        out.print(settings.to_toml(), soft_wrap=True)
         return
     from training.sft import run_sft
 
