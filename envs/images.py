@@ -31,8 +31,6 @@ from envs.docker.owner import KIND, LABEL, image_labels
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
-__all__ = ["PYTHON_OF", "apt_hosts", "ensure_base"]
-
 REGISTRY_SECONDS = 10  # until the registry's first word; decided once per process
 APT_HOSTS = "org.verifactory.apt-hosts"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

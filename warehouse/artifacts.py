@@ -38,10 +38,6 @@ class ArtifactStore:
                 raise storage_error(error, self.root) from error
         return Artifact(sha256=sha256, kind=kind, size_bytes=len(data))
 
-    def put_text(self, text: str, kind: str) -> Artifact:
-        """Store text, usually a log, as UTF-8; what cannot be encoded stays readable as an escape."""
-        return self.put(text.encode("utf-8", "backslashreplace"), kind)
-
     def get(self, sha256: str) -> bytes:
         """The bytes named `sha256`. Raises FactoryError if they are missing or damaged."""
         path = self._path(sha256)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,6 @@ import pyarrow as pa
 
 from warehouse.database import first_line, open_snapshot
 from warehouse.errors import FactoryError
-from warehouse.loader import load
 from warehouse.settings import Settings
 
 Params = Mapping[str, Any] | Sequence[Any]
@@ -96,17 +94,6 @@ class Reader:
 
 def _wrong(error: duckdb.Error) -> FactoryError:
     return FactoryError(f"The query cannot be run: {plain(first_line(error))}.")
-
-
-def done_items(settings: Settings, run_id: str) -> set[tuple[str, str]]:
-    """(stage, item) of everything a run has decided: what lies in the outbox is loaded first.
-
-    Items whose last attempt failed for infrastructure are not done.
-    """
-    load(settings)
-    with closing(Reader(settings)) as reader:
-        query = "SELECT stage, item FROM last_attempts WHERE run_id = $run AND outcome <> 'failed'"
-        return {(stage, item) for stage, item in reader.sql(query, {"run": run_id}).rows}
 
 
 # Escape sequences (CSI, OSC and other strings up to their terminator, two-character ones), then whatever

@@ -105,10 +105,6 @@ class Toolchain(Protocol[R]):
         """Does the path hold tests, or what only tests use?"""
         ...
 
-    def test_infrastructure(self, path: str) -> bool:
-        """Can the file steer the runner, so that grading restores it?"""
-        ...
-
     def plan(self, upstream: Upstream) -> list[R] | Broken:
         """Recipes, most faithful first; or why there is none."""
         ...

@@ -1,4 +1,4 @@
-"""Which paths are tests, and which steer the runner."""
+"""Which paths are tests."""
 
 from __future__ import annotations
 
@@ -26,12 +26,3 @@ def test_tests(path: str) -> None:
 ])  # fmt: skip
 def test_sources_that_look_like_tests(path: str) -> None:
     assert not python.is_test(path)
-
-
-@pytest.mark.parametrize(("path", "steers"), [
-    ("conftest.py", True), ("tests/sub/conftest.py", True), ("tox.ini", True), ("pyproject.toml", True),
-    ("pytest.py", True), ("_pytest/__init__.py", True), ("sitecustomize.py", True), ("evil.pth", True),
-    ("src/pkg/pytest_plugin.py", False), ("docs/index.md", False),
-])  # fmt: skip
-def test_what_steers_the_runner(path: str, steers: bool) -> None:
-    assert python.test_infrastructure(path) is steers

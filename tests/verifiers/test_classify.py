@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from envs.reports import TestReport, TestResult, TestStatus
 from verifiers.tests.classify import PASSING, Classification, classify
-from verifiers.tests.stability import Flakiness, Run, assess, status_of, wilson
+from verifiers.tests.stability import Run, assess, status_of, wilson
 
 FILE = "tests/test_a.py"
 T = f"{FILE}::test_t"
@@ -182,12 +182,6 @@ def test_wilson_of_known_values() -> None:
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=1e-4)
     with pytest.raises(ValueError, match="no proportion"):
         wilson(3, 2)
-
-
-@given(st.integers(1, 50), st.integers(1, 50))
-def test_pooling_is_the_sum(a: int, b: int) -> None:
-    one, two = Flakiness(state="after", runs=a, wavered=0), Flakiness(state="after", runs=b, wavered=1)
-    assert one.pooled(two) == two.pooled(one) == Flakiness(state="after", runs=a + b, wavered=1)
 
 
 def test_status_to_store() -> None:

@@ -29,11 +29,6 @@ def test_logs_are_stored_small(settings: Settings) -> None:
     assert file.stat().st_size < artifact.size_bytes / 100
 
 
-def test_text_that_cannot_be_encoded(settings: Settings) -> None:
-    store = ArtifactStore(settings)
-    assert store.get(store.put_text("not UTF-8: \udcff", "log").sha256) == b"not UTF-8: \\udcff"
-
-
 def test_missing_damaged_and_misnamed(settings: Settings) -> None:
     store = ArtifactStore(settings)
     with pytest.raises(FactoryError, match="There is no artifact"):

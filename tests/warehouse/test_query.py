@@ -7,12 +7,12 @@ import io
 from pathlib import Path
 
 import pytest
-from made_records import event, task
+from made_records import task
 
 from warehouse.errors import FactoryError
 from warehouse.loader import load
 from warehouse.outbox import Outbox
-from warehouse.query import Reader, done_items, plain, spreadsheet_safe
+from warehouse.query import Reader, plain, spreadsheet_safe
 from warehouse.settings import Settings
 
 
@@ -107,21 +107,6 @@ def test_snapshot_id_is_of_what_it_holds(settings: Settings) -> None:
     with Reader(settings) as reader:
         assert reader.snapshot_id() != empty
         assert len(empty) == 64
-
-
-def test_done_items_loads_first_and_leaves_out_what_failed(settings: Settings) -> None:
-    with Outbox(settings) as outbox:
-        outbox.append(
-            [
-                event("build", "a"),
-                event("validate", "a", "rejected", reason="no_fail_to_pass"),
-                event("build", "b", "failed", reason="infrastructure"),
-                event("build", "c", "failed", reason="infrastructure", attempt=1),
-                event("build", "c", attempt=2),
-                event("build", "d", run_id="another"),
-            ]
-        )
-    assert done_items(settings, "r1") == {("build", "a"), ("validate", "a"), ("build", "c")}
 
 
 @pytest.mark.parametrize(

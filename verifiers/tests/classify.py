@@ -24,9 +24,6 @@ from envs.reports import TestReport, TestResult, TestStatus
 PASSING = frozenset({TestStatus.PASSED, TestStatus.XFAILED})
 """What counts as passing where it earns something (SWE-bench 5)."""
 
-MAINTAINED = PASSING | {TestStatus.XPASSED, TestStatus.SKIPPED}
-"""What counts as not broken for a test that passed before."""
-
 FAILING = frozenset({TestStatus.FAILED, TestStatus.ERROR, TestStatus.TIMEOUT, TestStatus.CRASHED})
 
 

@@ -33,8 +33,7 @@ from verifiers.verdict import Check, Submission, Verdict, VerdictKind
 PATCH = "/submission.patch"
 LOGS = "/logs/verifier"
 REPORT_BYTES = 64 << 20
-BROKEN = 70  # the supervisor's exit status for an environment that is broken
-MALFORMED = 65
+MALFORMED = 65  # the supervisor's exit status for a patch that does not apply
 
 ImageFor = Callable[[Bundle], Awaitable[BuiltImage]]
 """Finds or builds the environment image of a bundle."""

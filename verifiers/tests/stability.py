@@ -69,12 +69,6 @@ class Flakiness(BaseModel):
         """Wilson 95 % upper bound of the chance that one run disagrees."""
         return wilson(self.wavered, self.runs)[1]
 
-    def pooled(self, other: Flakiness) -> Flakiness:
-        """Both sets of runs as one, e.g. validation and later control runs."""
-        if other.state != self.state:
-            raise ValueError("runs of different states cannot be pooled")
-        return Flakiness(state=self.state, runs=self.runs + other.runs, wavered=self.wavered + other.wavered)
-
 
 class Stability(BaseModel):
     """What is left of a classification, what was quarantined, and the bounds per state."""

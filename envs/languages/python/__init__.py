@@ -19,16 +19,12 @@ class PythonToolchain:
     """See `envs.languages.Toolchain`; the parts are modules of this package."""
 
     language: ClassVar[str] = "python"
-    Recipe: ClassVar[type[PythonRecipe]] = PythonRecipe
 
     def claims(self, tree: Tree) -> bool:
         return any(name in tree for name in metadata.PROJECT_FILES)
 
     def is_test(self, path: str) -> bool:
         return paths.is_test(path)
-
-    def test_infrastructure(self, path: str) -> bool:
-        return paths.test_infrastructure(path)
 
     def plan(self, upstream: Upstream) -> list[PythonRecipe] | Broken:
         return recipe.plan(upstream)

@@ -43,7 +43,6 @@ class Project:
     extras: Extras = field(default_factory=dict)
     groups: Extras = field(default_factory=dict)
     """Development requirements that are no extras: PEP 735, Poetry, Hatch, PDM, `tests_require`."""
-    build_requires: tuple[str, ...] = ()
     backend: str = "setuptools.build_meta:__legacy__"
     static: bool = True
     compiled: bool = False
@@ -63,7 +62,6 @@ def read(tree: Tree) -> Project:
     system = pyproject.get("build-system", {})
     return replace(
         project,
-        build_requires=tuple(system.get("requires", ())),
         backend=system.get("build-backend", Project.backend),
         compiled=_compiled(tree, setup, system),
         modules=_modules(tree, project.name),

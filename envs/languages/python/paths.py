@@ -1,5 +1,4 @@
-"""Which paths of a Python project are tests, and which steer the test runner. By path alone: trees are not
-read.
+"""Which paths of a Python project are tests. By path alone: trees are not read.
 
 A library may ship modules that look like tests and are source: `numpy/testing/`, `werkzeug/test.py`,
 `django/test/client.py`, `keras/test_utils.py`. So a folder called `test` or `testing` counts only at the root
@@ -29,14 +28,6 @@ LIBRARY_NAMES = re.compile(
 )
 TEST_MODULE = re.compile(r"test_.*\.py|.*_tests?\.py|tests\.py|conftest\.py")
 
-# What steers the runner: restored before grading, whoever touched it.
-INFRASTRUCTURE = frozenset({
-    "conftest.py", "pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "setup.cfg",
-    "pyproject.toml", ".coveragerc", "sitecustomize.py", "usercustomize.py",
-})  # fmt: skip
-# Modules that the runner imports: a file of that name at the root would be imported in their place.
-RUNNER_MODULES = frozenset({"pytest", "_pytest", "pluggy", "iniconfig", "unittest", "junitxml"})
-
 
 def is_test(path: str) -> bool:
     """Does the path hold tests, or what only tests use (data, conftest)?"""
@@ -57,11 +48,3 @@ def is_test(path: str) -> bool:
 def is_test_module(path: str) -> bool:
     """A Python file from which a runner may collect tests."""
     return is_test(path) and bool(re.fullmatch(r"test.*\.py|.*_tests?\.py", PurePosixPath(path).name))
-
-
-def test_infrastructure(path: str) -> bool:
-    """Can the file change what the runner collects, runs or reports?"""
-    parts = PurePosixPath(path).parts
-    if parts[-1] in INFRASTRUCTURE or path.endswith(".pth"):
-        return True
-    return PurePosixPath(parts[0]).stem in RUNNER_MODULES
