@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from made_up import made_up_tasks
+from made_up.tasks import made_up_tasks
 
 from warehouse.database import open_writer
 from warehouse.loader import MEMORY, load

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from made_up import made_up_tasks
+from made_up.tasks import made_up_tasks
 
 from warehouse.database import literal
 from warehouse.loader import archived, load
