@@ -51,6 +51,7 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(r"^\[[^\]]+\]:\s*\S+[^\n]*$", re.M), ""),
     # trackers and people
     (re.compile(r"^[^\w\n]*full changelog\W.*$", re.M | re.I), ""),
+    (re.compile(r"[(\[]\s*(many )?thanks?( you)?,?( to)? @[^)\]\n]*[)\]]", re.I), ""),
     (re.compile(r"\b(many )?thanks?( you)?,?( to)? @[^.!\n]*[.!]?", re.I), ""),
     (re.compile(_TRACKER_URL), ""),
     (re.compile(r"\bby @[\w-]+(\[bot\])?( in)?", re.I), ""),
@@ -63,7 +64,7 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(r",[ \t]*(?=[.;)])"), ""),
     (re.compile(r"[ \t]+([,.;:)])(?=\s|$)"), r"\1"),
     (re.compile(r"(?<=\S)[ \t]{2,}"), " "),
-    (re.compile(r"[ \t]+$", re.M), ""),
+    (re.compile(r"[ \t]*[(\[]?[ \t]*$", re.M), ""),
 )  # fmt: skip
 
 _MAX_TEXT, _MAX_LINE = 40_000, 1_500

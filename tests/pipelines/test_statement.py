@@ -165,6 +165,10 @@ def test_markup() -> None:
         == "Fixed `a.b` and docs."
     )
     assert clean("* Added x by @ann in https://example.org/o/p/pull/5") == "* Added x"
+    assert clean("- Reject bad minutes (thanks @ann)\n- Keep %z (thank you @bob, @c)") == (
+        "- Reject bad minutes\n- Keep %z"
+    )
+    assert clean("Call f(\n  x,\n)").startswith("Call f")
     assert (
         clean("New\n---\n\n.. note:: hello\n\n.. _label:\n\nUse::\n\n    x = 1")
         == "### New\n\nhello\n\nUse:\n\n    x = 1"
