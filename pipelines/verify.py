@@ -13,6 +13,7 @@ from typing import Any
 
 from envs.docker.backend import DockerBackend
 from envs.sandbox import SandboxBackend
+from pipelines.export.bundles import verified_bundle
 from pipelines.family import Control, family
 from verifiers.verdict import VerdictKind, Verifier
 from warehouse.errors import FactoryError
@@ -55,7 +56,17 @@ async def control_outcome(
 async def verify_tasks(
     settings: Settings, tasks: list[Task], *, runs: int, told: Callable[[dict[str, Any]], None]
 ) -> list[dict[str, Any]]:
-    """Run every control of every task `runs` times and record it; a failure is a status event of the task."""
+    """Run every control of every task `runs` times and record it; a failure is a status event of the task.
+
+    Raises FactoryError for a bundle that is gone or is not the one that the task's record names: what its own
+    manifest vouches for may have been rewritten together with the manifest.
+    """
+    for task in tasks:
+        if not (bundle := settings.bundles / task.task_id).is_dir():
+            raise FactoryError(
+                f"The bundle of task {task.task_id} is not at {bundle}; run its source again to make it."
+            )
+        verified_bundle(settings, task)
     run_id = f"verify-{content_id([t.task_id for t in tasks], utcnow())[:8]}"
     gate = asyncio.Semaphore(settings.parallel)
     rows: list[dict[str, Any]] = []
@@ -63,10 +74,6 @@ async def verify_tasks(
 
     async def one(task: Task) -> None:
         bundle = settings.bundles / task.task_id
-        if not bundle.is_dir():
-            raise FactoryError(
-                f"The bundle of task {task.task_id} is not at {bundle}; run its source again to make it."
-            )
         chosen = family(task.family)
         verifier, controls = chosen.verifier(settings), chosen.controls(bundle)
         outbox = Outbox(settings)

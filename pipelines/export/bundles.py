@@ -27,8 +27,8 @@ def verified_bundle(settings: Settings, task: Task) -> bundle.Bundle:
     loaded = bundle.load(path)
     if loaded.sha256 != task.bundle:
         raise FactoryError(
-            f"The bundle of task {task.task_id} at {path} is not the one that was validated; "
-            f"run `verifactory tasks verify {task.task_id}`, or leave the task out."
+            f"The bundle of task {task.task_id} at {path} is not the one that was validated "
+            f"(sha256 {task.bundle[:12]}…); put that one back, or leave the task out."
         )
     return loaded
 
