@@ -64,7 +64,7 @@ def readme_news(base: Tree, gold: Tree) -> str:
 def section(lines: list[str], version: str) -> str:
     """The lines below the heading that names `version`, up to the next heading that names a version."""
     heading = re.compile(rf"^\W*(version|release|v)?\s*\[?v?{re.escape(version)}(?![\d.]*\d)", re.I)
-    start = next((i for i, line in enumerate(lines) if heading.match(line) and len(line) < 100), None)
+    start = next((i for i, line in enumerate(lines) if len(line) < 100 and heading.match(line)), None)
     if start is None:
         return ""
     body: list[str] = []

@@ -38,7 +38,7 @@ NOT_THE_CHANGE: tuple[re.Pattern[str], ...] = (
     re.compile(r"^[A-Z][A-Za-z]+(-[A-Za-z]+)*-(by|on|to|Id|RevId|id): .*$", re.M),
     re.compile(r"^(Cc|See merge request|Pull-Request|PR|Bug|Issue):? [^ ]+$", re.M),
     re.compile(
-        r"^(Closes|Fixes|Resolves|Refs?|See|Part of):? ((#|GH-|[A-Z]+-|https?://)\S+[, ]*(and )?)+\.?$",
+        r"^(Closes|Fixes|Resolves|Refs?|See|Part of):? (?>(#|GH-|[A-Z]+-|https?://)\S+[, ]*(and )?)+\.?$",
         re.M | re.I,
     ),
     re.compile(r"^\(cherry picked from commit [0-9a-f]+\)$", re.M),

@@ -207,13 +207,14 @@ def _parse(source: bytes) -> ast.Module | None:
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements of a body, those under `if` and `try` included."""
-    for node in body:
+    """Statements of a body, those under `if` and `try` included. Long chains of `elif` nest: no recursion."""
+    left = body[::-1]
+    while left:
+        node = left.pop()
         if isinstance(node, ast.If | ast.Try | ast.With):
             blocks = [node.body, getattr(node, "orelse", []), getattr(node, "finalbody", [])]
             blocks += [handler.body for handler in getattr(node, "handlers", [])]
-            for block in blocks:
-                yield from _top_level(block)
+            left += [child for block in blocks for child in block][::-1]
         else:
             yield node
 

@@ -1,7 +1,7 @@
 """Under which licence a tree may be used, as of its own revision, and whom to credit.
 
-What the tree itself says decides, in the order of `EVIDENCE`: an SPDX expression in its metadata, then the
-licence field, classifiers, and the licence file's text, recognised by phrases that no other licence has.
+What the tree itself says decides: an SPDX expression in its metadata, or else the licence field, the
+classifiers and the licence file's text, recognised by phrases that no other licence has; these must agree.
 Two sources that contradict each other make the licence unknown, and unknown is never permitted.
 """
 
@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
+from typing import Any
 
 from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
 
@@ -22,7 +23,10 @@ from pipelines.swe.trees import ObjectStore, Tree, decode
 LICENSE_FILE = re.compile(
     r"^((licen[cs]es?|copying|unlicense|copyright|notice|authors|patents)([-._][^/]*)?|licenses/[^/]+)$", re.I
 )
-_COPYRIGHT = re.compile(r"^\W*((?:copyright|©)[^\n]{0,5}(?:\(c\)|©|\d{4})[^\n]{0,200})$", re.M | re.I)
+# No part of a line's pattern can reach into the next line, or blank lines would cost their number squared.
+_COPYRIGHT = re.compile(r"^[^\w\n©]*((?:copyright|©)[^\n]{0,5}(?:\(c\)|©|\d{4})[^\n]{0,200})$", re.M | re.I)
+_SETUP_LICENSE = re.compile(r"^[ \t]*license[ \t]*=\s*[\"']?([^\"'\n,]+)", re.M)
+_SETUP_AUTHOR = re.compile(r"^[ \t]*author[ \t]*=\s*[\"']?([^\"'\n,]+)", re.M)
 _MAX_TEXT = 200_000
 
 # classifier, below "License :: [OSI Approved :: ]" → SPDX id; '' where only the text can tell
@@ -268,19 +272,19 @@ def _from_pkg_info(data: bytes, found: _Metadata) -> None:
 
 
 def _from_pyproject(data: bytes, found: _Metadata) -> None:
-    project = _toml(data)
-    project = project.get("project") or project.get("tool", {}).get("poetry") or {}
+    whole = _toml(data)
+    project = _table(whole.get("project")) or _table(_table(whole.get("tool")).get("poetry"))
     license = project.get("license", "")
     found.written = str(license.get("text", "") if isinstance(license, dict) else license)
-    found.classifiers = _license_classifiers(map(str, project.get("classifiers", [])))
-    for author in project.get("authors", []):
+    found.classifiers = _license_classifiers(map(str, _list(project.get("classifiers"))))
+    for author in _list(project.get("authors")):
         found.authors.append(str(author.get("name", "") if isinstance(author, dict) else author))
 
 
 def _from_cargo(data: bytes, found: _Metadata) -> None:
-    package = _toml(data).get("package", {})
+    package = _table(_toml(data).get("package"))
     found.written = str(package.get("license", "")).replace("/", " OR ")
-    found.authors += map(str, package.get("authors", []))
+    found.authors += map(str, _list(package.get("authors")))
 
 
 def _from_package_json(data: bytes, found: _Metadata) -> None:
@@ -297,17 +301,27 @@ def _from_package_json(data: bytes, found: _Metadata) -> None:
 def _from_setup_text(data: bytes, found: _Metadata) -> None:
     """Literal `license = …`, `author = …` and classifiers of setup.py and setup.cfg, which are never run."""
     text = decode(data)
-    if written := re.search(r"^\s*license\s*=\s*[\"']?([^\"'\n,]+)", text, re.M):
+    if written := _SETUP_LICENSE.search(text):
         found.written = written[1].strip()
     found.classifiers = _license_classifiers(re.findall(r"License :: [^\"'\n]+", text))
-    found.authors += re.findall(r"^\s*author\s*=\s*[\"']?([^\"'\n,]+)", text, re.M)[:1]
+    if author := _SETUP_AUTHOR.search(text):
+        found.authors.append(author[1])
 
 
-def _toml(data: bytes) -> dict:
+def _toml(data: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(decode(data))
     except (tomllib.TOMLDecodeError, RecursionError):
         return {}
+
+
+def _table(value: Any) -> dict[str, Any]:
+    """A table of somebody else's file, which may have anything in its place."""
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _license_classifiers(classifiers: Iterable[str]) -> list[str]:
@@ -325,8 +339,6 @@ def _attribution(metadata: _Metadata, files: Mapping[str, bytes]) -> str:
     """Authors of the metadata, then the copyright lines of the licence files."""
     lines = list(metadata.authors)
     for path in sorted(files):
-        lines += re.findall(
-            r"^\W*((?:copyright|©)[^\n]{0,5}(?:\(c\)|©|\d{4})[^\n]{0,200})$", decode(files[path]), re.M | re.I
-        )
+        lines += _COPYRIGHT.findall(decode(files[path]))
     cleaned = (" ".join(line.split()) for line in lines)
     return "; ".join(dict.fromkeys(line for line in cleaned if line))[:1000]

@@ -21,7 +21,8 @@ _ELEMENTS = (
 _TRACKERS = "issue|issues|pr|pull|gh|ghpull|ghissue|user|bug|bpo|cve|commit|sha|author|contrib|ticket|jira"
 _TRACKER_URL = r"https?://\S+/(?:issues?|pulls?|pull-requests?|merge_requests|commits?|compare|tickets?|browse)/[^\s)>\]]*"
 
-# pattern → replacement, in order, outside code
+# Pattern → replacement, in order, outside code. A repeated group is atomic, `(?>…)`: text made for it would
+# otherwise keep the matcher busy for ever.
 RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
     # HTML
     (re.compile(r"<!--.*?(-->|\Z)", re.S), ""),
@@ -57,7 +58,8 @@ RULES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] 
     (re.compile(r"\bby @[\w-]+(\[bot\])?( in)?", re.I), ""),
     (re.compile(r"[(\[]?\b(closes|fixes|resolves|refs?|see|thanks(?: to)?|via|issue|pr|pull request)\b"
                 r":?\s+((#|gh-|@)[\w-]+(,| and|&)?\s*)+[)\].]?", re.I), ""),
-    (re.compile(r"[(\[]\s*((#|gh-|@|pr ?#?|issue ?#?)[\w-]*\d[\w-]*[,;/&]?\s*(and )?)+[)\]]", re.I), ""),
+    (re.compile(r"[(\[]\s*(?>(#|gh-|@|pr ?#?|issue ?#?)(?=[\w-]*\d)[\w-]+[,;/&]?\s*(and )?)+[)\]]",
+                re.I), ""),
     (re.compile(r"(?<![\w/])(gh-|#)\d+\b", re.I), ""),
     (re.compile(r"[(\[]\s*([,;&]|and)?\s*[)\]]"), ""),
     (re.compile(r"\([\w .-]{0,40},\s*(merged as)?\s*\)"), ""),
