@@ -79,6 +79,8 @@ async def shard_flow(
     async with AsyncExitStack() as stack:
         backend = DockerBackend(settings)
         stack.push_async_callback(backend.close)
+        if todo:  # what is decided already needs no daemon
+            await enforce_disk_budget(settings, backend.daemon)
         workdir = stack.enter_context(work_folder(settings))
         context = Context(settings=settings, sandboxes=backend, run_id=run, workdir=workdir)
         for start in range(0, len(todo), BATCH):

@@ -9,7 +9,7 @@ made it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,8 @@ class _Image:
     tags: tuple[str, ...]
     rank: int
     last_used: float
-    layers: tuple[tuple[Any, int], ...]  # (what names the layer, bytes)
+    size_bytes: int  # with every layer below it
+    layers: tuple[tuple[Any, int], ...] = ()  # (what names the layer, bytes)
 
 
 def _our_images(api: APIClient, settings: Settings) -> list[_Image]:
@@ -118,7 +119,7 @@ def _our_images(api: APIClient, settings: Settings) -> list[_Image]:
             continue
         last_used = record.stat().st_mtime if record.exists() else float(image["Created"])
         rank = _BELOW_OTHERS.get(labels.get(KIND, ""), 0) if tags else 0
-        found.append(_Image(image["Id"], tags, rank, last_used, _layers(api, image["Id"])))
+        found.append(_Image(image["Id"], tags, rank, last_used, image["Size"]))
     return sorted(found, key=lambda image: (image.rank, image.last_used))
 
 
@@ -143,15 +144,20 @@ def _disk_bytes(images: Iterable[_Image]) -> int:
 async def enforce_disk_budget(settings: Settings, daemon: Daemon | None = None) -> list[str]:
     """Remove our images, longest unused first, until they take at most `disk_gb`.
 
-    Returns what was removed.
+    Returns what was removed. One question to the daemon as long as the sizes, shared layers counted each
+    time, are within the budget: cheap enough for the start of every run.
     """
     daemon = daemon or Daemon()
     return await daemon.run("the disk budget", _enforce, daemon.client.api, settings)
 
 
 def _enforce(api: APIClient, settings: Settings) -> list[str]:
+    budget, images = settings.disk_gb * 1e9, _our_images(api, settings)
+    if sum(image.size_bytes for image in images) <= budget:
+        return []
+    images = [replace(image, layers=_layers(api, image.id)) for image in images]
     removed: list[str] = []
-    for image in _to_remove(_our_images(api, settings), settings.disk_gb * 1e9):
+    for image in _to_remove(images, budget):
         if _remove_image(api, image):
             removed.append(image.tags[0] if image.tags else image.id)
             _record(settings, image.id).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from envs.docker import owner
+from envs.docker import cleanup, owner
 from envs.docker.backend import DockerBackend
 from envs.docker.cleanup import _Image, _remove_image, _to_remove, mark_used, reclaim
 from envs.sandbox import Network, SandboxSpec
@@ -108,7 +108,7 @@ def test_only_certain_death_counts() -> None:
 
 
 def _image(name: str, rank: int, last_used: float, *layers: tuple[str, int]) -> _Image:
-    return _Image(name, (f"{name}:1",), rank, last_used, layers)
+    return _Image(name, (f"{name}:1",), rank, last_used, sum(size for _, size in layers), layers)
 
 
 def test_the_budget_counts_shared_layers_once_and_takes_the_oldest() -> None:
@@ -125,6 +125,26 @@ def test_the_budget_counts_shared_layers_once_and_takes_the_oldest() -> None:
     assert [i.id for i in _to_remove(images, 0)] == ["old", "newer", "newest", "base"]
 
 
+async def test_a_run_over_the_budget_frees_disk_and_one_within_asks_for_no_layer(
+    docker: DockerBackend, base_image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an image of this test alone: the others on this machine are somebody's cache."""
+    tag = f"verifactory/test-budget:{uuid.uuid4().hex}"
+    (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\nCOPY Dockerfile /y\n")
+    built = await docker.build(tmp_path, tag=tag, network=Network.NONE, timeout=60)
+    size = docker.daemon.client.api.inspect_image(tag)["Size"]
+    only = _Image(built.digest, (tag,), 0, time.time(), size)
+    monkeypatch.setattr(cleanup, "_our_images", lambda *_: [only])
+    with monkeypatch.context() as within:
+        within.setattr(cleanup, "_layers", lambda *_: pytest.fail("asked for layers"))
+        settings = Settings(cache=tmp_path, disk_gb=2 * size / 1e9)
+        assert await cleanup.enforce_disk_budget(settings, docker.daemon) == []
+    assert await docker.has_image(tag)
+    settings = Settings(cache=tmp_path, disk_gb=size / 2e9)
+    assert await cleanup.enforce_disk_budget(settings, docker.daemon) == [tag]
+    assert not await docker.has_image(tag)
+
+
 async def test_an_image_goes_by_its_name_and_not_while_in_use(
     docker: DockerBackend, base_image: str, tmp_path: Path
 ) -> None:
@@ -132,7 +152,7 @@ async def test_an_image_goes_by_its_name_and_not_while_in_use(
     tag = f"verifactory/test-budget:{uuid.uuid4().hex}"
     (tmp_path / "Dockerfile").write_text(f"FROM {base_image}\nCOPY Dockerfile /x\n")
     built = await docker.build(tmp_path, tag=tag, network=Network.NONE, timeout=60)
-    image = _Image(built.digest, (tag,), 0, time.time(), ())
+    image = _Image(built.digest, (tag,), 0, time.time(), 0)
     sandbox = await docker.start(SandboxSpec(image=tag))
     try:
         assert not _remove_image(api, image)
