@@ -18,16 +18,8 @@ from warehouse.records import Candidate, Source, content_id, to_json
 
 
 @dataclass(frozen=True)
-class Text:
-    """Something upstream wrote about the change. `source` is `commit` or `pull_request`."""
-
-    source: str
-    text: str
-
-
-@dataclass(frozen=True)
 class Change:
-    """A base tree and a gold tree, their refs (versions or commits) and what upstream wrote."""
+    """A base tree and a gold tree, their refs (versions or commits) and what commits say, oldest first."""
 
     store: Path
     base_tree: str
@@ -39,7 +31,7 @@ class Change:
     kind: str
     license: str = ""
     attribution: str = ""
-    texts: tuple[Text, ...] = ()
+    texts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

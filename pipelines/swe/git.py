@@ -21,7 +21,7 @@ from pygit2.enums import RepositoryOpenFlag
 
 from pipelines.family import Mined
 from pipelines.swe import licenses
-from pipelines.swe.change import Change, Refused, SourceError, Text, candidate
+from pipelines.swe.change import Change, Refused, SourceError, candidate
 from pipelines.swe.filters import Facts, IsTest, disqualified, sort_paths
 from pipelines.swe.trees import ObjectStore, admit
 from warehouse.records import Source, content_id, to_json
@@ -62,13 +62,12 @@ def mine(
     settings: Settings,
     *,
     is_test: IsTest,
-    limit: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     kinds: Collection[str] = DEFAULT_KINDS,
     branch: str | None = None,
 ) -> Iterator[Mined]:
-    """Candidates of the clone at `path`, newest first; `limit` counts changes of the wanted kinds.
+    """Candidates of the clone at `path`, newest first.
 
     Raises SourceError when `path` is no clone that can be read.
     """
@@ -82,8 +81,6 @@ def mine(
         kind = kind_of_commit(commit)
         if kind not in kinds or (until is not None and when >= until):
             continue
-        if limit is not None and seen >= limit:
-            return
         seen += 1
         yield _mined(clone, commit, store, settings, is_test)
     if seen == 0 and clone.shallow:
@@ -240,17 +237,17 @@ def _source(clone: Clone, commit: pygit2.Commit, license: licenses.License) -> S
     )
 
 
-def _texts(commit: pygit2.Commit) -> tuple[Text, ...]:
+def _texts(commit: pygit2.Commit) -> tuple[str, ...]:
     """The message; of a merge without words of its own, the messages of what it merged, oldest first."""
     own = described(message(commit))
     if len(commit.parent_ids) < 2 or len(own.split()) >= 6:
-        return (Text("commit", own),) if own else ()
+        return (own,) if own else ()
     merged: list[str] = []
     current, stop = commit.parents[1], commit.parent_ids[0]
     while current.id != stop and len(merged) < 10 and len(current.parent_ids) == 1:
         merged.append(described(message(current)))
         current = current.parents[0]
-    return tuple(Text("commit", text) for text in [own, *reversed(merged)] if text)
+    return tuple(text for text in [own, *reversed(merged)] if text)
 
 
 def _store(clone: Clone, settings: Settings) -> ObjectStore:

@@ -41,15 +41,15 @@ class Definition:
 
 
 def needed(
-    base: Tree, gold: Tree, source_files: Collection[str], hidden: Mapping[str, Entry], is_test: IsTest
+    base: Tree, gold: Tree, touched: Collection[str], hidden: Mapping[str, Entry], is_test: IsTest
 ) -> tuple[Definition, ...]:
     """Definitions that the hidden tests reference and only the gold tree has, by module and name.
 
-    `source_files` are the paths that the gold patch touches outside the tests.
+    `touched` are the paths that the gold patch touches.
     """
     before: list[Definition] = []
     after: list[Definition] = []
-    for path in sorted(source_files):
+    for path in sorted(touched):
         if path.endswith(".py"):
             before += definitions(path, base[path]) if path in base and not base.is_link(path) else []
             after += definitions(path, gold[path]) if path in gold and not gold.is_link(path) else []

@@ -66,12 +66,11 @@ def mine(
     settings: Settings,
     *,
     is_test: IsTest,
-    limit: int | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     versions: Collection[str] = (),
 ) -> Iterator[Mined]:
-    """Candidates of `package`, newest release first; `limit` counts release pairs that are read.
+    """Candidates of `package`, newest release first.
 
     Raises SourceError for an unknown package or version, an index that does not answer, and a package that
     has no source releases to compare.
@@ -83,7 +82,7 @@ def mine(
         )
         store = ObjectStore.create(settings.cache / "objects" / "releases" / f"{name}.git")
         trees: dict[str, Admitted | Refused] = {}
-        for pair in pairs[:limit]:
+        for pair in pairs:
             yield _mined(client, name, package, pair, store, trees, settings, is_test)
 
 

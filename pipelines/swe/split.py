@@ -22,16 +22,11 @@ from pipelines.swe.trees import Blob, Entry, ObjectStore
 class SplitChange:
     """A change, split: base tree → gold patch → solved tree; with the hidden tests that is the gold tree."""
 
-    base_tree: str
     solved_tree: str
     gold_patch: bytes
     test_patch: bytes
     hidden: Mapping[str, Entry]
     deleted_tests: tuple[str, ...]
-    renamed_tests: tuple[tuple[str, str], ...]
-    source_files: tuple[str, ...]
-    lines_added: int
-    lines_removed: int
 
 
 def split(
@@ -58,42 +53,15 @@ def split(
     gold_patch, test_patch = store.diff(base_tree, solved_tree), store.diff(base_tree, tested_tree)
     if len(gold_patch) > limits.patch_bytes:
         raise Refused("too_large", f"the gold patch has {len(gold_patch)} bytes")
-    added, removed = count_lines(gold_patch)
     hidden = {path: Entry(blob.mode, store.read(blob.oid)) for path, blob in hidden_blobs.items() if blob}
     return SplitChange(
-        base_tree=base_tree,
         solved_tree=solved_tree,
         gold_patch=gold_patch,
         test_patch=test_patch,
         hidden=hidden,
         deleted_tests=tuple(path for path, blob in hidden_blobs.items() if blob is None),
-        renamed_tests=_renames(store, base_tree, tested_tree),
-        source_files=tuple(path for path in sources if kinds[path] == "source"),
-        lines_added=added,
-        lines_removed=removed,
     )
-
-
-def count_lines(patch: bytes) -> tuple[int, int]:
-    """Lines that a patch adds and removes; headers are known by their place, not by their look."""
-    added = removed = 0
-    in_hunk = False
-    for line in patch.split(b"\n"):
-        if line.startswith(b"diff --git "):
-            in_hunk = False
-        elif line.startswith(b"@@ "):
-            in_hunk = True
-        elif in_hunk:
-            added += line.startswith(b"+")
-            removed += line.startswith(b"-")
-    return added, removed
 
 
 def _blobs(store: ObjectStore, tree_id: str) -> dict[str, Blob]:
     return dict(store.walk(tree_id))
-
-
-def _renames(store: ObjectStore, base: str, tested: str) -> tuple[tuple[str, str], ...]:
-    return tuple(
-        (old, new) for letter, old, new in store.deltas(base, tested) if letter == "R" and old and new
-    )

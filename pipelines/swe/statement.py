@@ -128,7 +128,7 @@ def _sources(change: Change, base: Tree, gold: Tree) -> Iterator[tuple[str, str]
     """(source, raw text), best first."""
     version = change.gold_ref if change.kind == "releases" else ""
     news = _without_version_headings(changelog.added(base, gold, version))
-    told = "\n\n".join(text.text for text in change.texts)
+    told = "\n\n".join(change.texts)
     if told and says_something(clean(told)):
         yield "commit", told
     if told and news:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from envs.builder import BuiltEnvironment
+from pipelines.swe.filters import IsTest
 from pipelines.swe.split import SplitChange
 from verifiers.tests.bundle import HiddenFiles, write_tests
 from verifiers.tests.spec import TestSpec, infrastructure
 from warehouse.settings import Settings
-
-IsTest = Callable[[str], bool]
 
 
 def test_arguments(paths: Iterable[str], is_test: IsTest) -> tuple[str, ...]:
@@ -64,7 +63,6 @@ def test_spec(
     )
 
 
-def write_suite(folder: Path, spec: TestSpec, split: SplitChange) -> Path:
-    """The `tests/` folder of a draft; returns it."""
+def write_suite(folder: Path, spec: TestSpec, split: SplitChange) -> None:
+    """Write the `tests/` folder of a draft."""
     write_tests(folder, spec, hidden_files(split))
-    return folder

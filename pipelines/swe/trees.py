@@ -60,8 +60,6 @@ class Admitted:
     """A tree that may become a task, and what was left out of it."""
 
     tree: str
-    files: int
-    bytes: int
     notes: tuple[str, ...] = ()
 
 
@@ -98,16 +96,8 @@ class Tree(Mapping[str, bytes]):
     """A read-only view of a tree: path → bytes, read when asked for. Submodules are left out."""
 
     def __init__(self, store: ObjectStore, tree_id: str) -> None:
-        self.id = tree_id
         self._store = store
-        self._blobs: dict[str, Blob] = {}
-        submodules: list[str] = []
-        for path, blob in store.walk(tree_id):
-            if blob.mode == SUBMODULE:
-                submodules.append(path)
-            else:
-                self._blobs[path] = blob
-        self.submodules = tuple(submodules)
+        self._blobs = {path: blob for path, blob in store.walk(tree_id) if blob.mode != SUBMODULE}
 
     def __getitem__(self, path: str) -> bytes:
         return self._store.read(self._blobs[path].oid)
@@ -338,7 +328,7 @@ def admit(store: ObjectStore, tree_id: str, limits: TreeLimits | None = None) ->
         if blob.mode == LINK and (size > 4096 or link_escapes(path, _text(store.read(blob.oid)))):
             raise Refused("symlink_escape", f"{path} leads out of the tree")
     tree = store.replace(tree_id, dict.fromkeys(submodules)) if submodules else tree_id
-    return Admitted(tree, files, total, tuple(f"submodule {path} left out" for path in submodules))
+    return Admitted(tree, tuple(f"submodule {path} left out" for path in submodules))
 
 
 def decode(data: bytes) -> str:

@@ -14,7 +14,7 @@ from pipelines.swe.trees import ObjectStore
 from pipelines.verify import control_outcome
 from verifiers.tests.bundle import BundleDigest, load, render
 from verifiers.tests.grader import ObserveError, observe
-from verifiers.tests.stability import Run, Stability, assess, status_of
+from verifiers.tests.stability import Run, Stability, State, assess, status_of
 from verifiers.verdict import Submission, Verifier
 from warehouse.records import (
     Flake,
@@ -92,17 +92,16 @@ async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
 
 
 async def _run(
-    draft: Draft, context: Context, state: str, *, seed: int | None = None, faketime: str = ""
+    draft: Draft, context: Context, state: State, *, seed: int | None = None, faketime: str = ""
 ) -> Run:
     report = await observe(
         context.sandboxes, draft.built.environment.image, draft.tests,
-        state="after" if state == "after" else "before",
-        seed=seed, faketime=faketime,
+        state=state, seed=seed, faketime=faketime,
         patch=draft.built.split.gold_patch if state == "after" else b"",
         limits=limits(context.settings), runtime=context.settings.runtime,
     )  # fmt: skip
     conditions = f"shuffled:{seed}" if seed is not None else f"date:{faketime}" if faketime else ""
-    return Run(state="after" if state == "after" else "before", conditions=conditions, report=report)
+    return Run(state=state, conditions=conditions, report=report)
 
 
 def render_bundle(draft: Draft, stability: Stability, context: Context) -> BundleDigest:

@@ -111,13 +111,12 @@ def test_merges_squashes_and_their_reasons(history: History, mined: Callable[...
     ]
     assert found[0].candidate.gold_ref == last
     squash, merge = found[-2].change, found[-1].change
-    assert [text.text for text in squash.texts] == ["Accept tabs\n\nTabs count as blanks now."]
-    assert [text.text for text in merge.texts] == ["Parse empty lines\n\nThey were lost."]
+    assert list(squash.texts) == ["Accept tabs\n\nTabs count as blanks now."]
+    assert list(merge.texts) == ["Parse empty lines\n\nThey were lost."]
     assert merge.license == "MIT"
     assert merge.source_date == datetime(2023, 1, 4, 10, tzinfo=UTC)
     assert found[-1].source.license == "MIT"
     assert {m.candidate.title for m in mined(history.folder, kinds=("commit",))} == {"Plain work"}
-    assert len(mined(history.folder, limit=2)) == 2
     assert (
         len(
             mined(
@@ -194,7 +193,7 @@ def test_bare_shallow_and_partial_clones(
     history.git("clone", "-q", "--no-checkout", "--filter=blob:none", url, str(tmp_path / "partial"))
     whole = {m.candidate.gold_ref for m in mined(history.folder)}
     assert {m.candidate.gold_ref for m in mined(tmp_path / "bare.git")} == whole
-    assert [m.candidate.repo for m in mined(tmp_path / "bare.git", limit=1)] == ["bare"]
+    assert [m.candidate.repo for m in mined(tmp_path / "bare.git")][:1] == ["bare"]
     assert [m.candidate.title for m in mined(tmp_path / "shallow")] == ["Change 4", "Change 3"]
     with pytest.raises(SourceError, match=r"shallow clone .* `git fetch --unshallow`"):
         mined(tmp_path / "tip")

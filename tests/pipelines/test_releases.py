@@ -186,7 +186,6 @@ def test_newest_first_and_only_what_counts(index: Index, mined: Callable[..., li
     assert first.change.source_date == datetime(2023, 1, 5, tzinfo=UTC)
     assert (first.source.license, first.source.attribution) == ("MIT", "Ann")
     assert sorted(ObjectStore.open(first.change.store).tree(first.change.gold_tree)) == sorted(project("1.3"))
-    assert len(mined(limit=1)) == 1
 
 
 def test_the_cache_is_used_and_checked(
@@ -274,7 +273,7 @@ def test_a_real_package(mined: Callable[..., list[Mined]]) -> None:
     assert found.source.license == "BSD-3-Clause"
     store = ObjectStore.open(found.change.store)
     result = split(store, found.change.base_tree, found.change.gold_tree, is_test)
-    assert "boltons/strutils.py" in result.source_files
+    assert b"+++ b/boltons/strutils.py" in result.gold_patch
     assert "tests/test_strutils.py" in result.hidden
     base, gold = store.tree(found.change.base_tree), store.tree(found.change.gold_tree)
     statement = draft(found.change, base, gold, result.gold_patch)

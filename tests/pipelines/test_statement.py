@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.swe import changelog
-from pipelines.swe.change import Change, Refused, Text
+from pipelines.swe.change import Change, Refused
 from pipelines.swe.markup import clean
 from pipelines.swe.statement import Statement, added_code, draft, instruction, without_leaks
 from pipelines.swe.trees import FILE, Entry, ObjectStore, Tree
@@ -44,7 +44,7 @@ def change(store: ObjectStore, kind: str = "releases", *texts: str) -> Change:
     return Change(
         store=store.path, base_tree="", gold_tree="", repo="pkg", base_ref="2.0.0", gold_ref="2.1.0",
         source_date=datetime(2023, 5, 1, tzinfo=UTC), kind=kind,
-        texts=tuple(Text("commit", text) for text in texts),
+        texts=texts,
     )  # fmt: skip
 
 
