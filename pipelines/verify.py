@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ from envs.docker.backend import DockerBackend
 from envs.sandbox import SandboxBackend
 from pipelines.export.bundles import verified_bundle
 from pipelines.family import Control, family
+from verifiers.tests.stability import wilson
 from verifiers.verdict import VerdictKind, Verifier
 from warehouse.errors import FactoryError
 from warehouse.loader import load
 from warehouse.outbox import Outbox
-from warehouse.records import Task, TaskEvent, Validation, content_id, to_json, utcnow
+from warehouse.records import Flake, Record, Task, TaskEvent, Validation, content_id, to_json, utcnow
 from warehouse.settings import Settings
 
 
@@ -88,21 +89,7 @@ async def verify_tasks(
                     row = outcome.model_dump(mode="json", exclude={"checks", "recorded_at"})
                     rows.append(row)
                     told(row)
-        broken = [o for o in outcomes if not o.passed and o.verdict != VerdictKind.INFRASTRUCTURE]
-        events = (
-            [
-                TaskEvent(
-                    task_id=task.task_id,
-                    event="status",
-                    value="rejected",
-                    reason="control_failed",
-                    run_id=run_id,
-                )
-            ]
-            if broken
-            else []
-        )
-        outbox.append([*outcomes, *events])
+        outbox.append([*outcomes, *findings(task, run_id, outcomes)])
         outbox.flush()
 
     try:
@@ -113,3 +100,22 @@ async def verify_tasks(
         await backend.close()
         load(settings)
     return rows
+
+
+def findings(task: Task, run_id: str, outcomes: list[Validation]) -> Iterator[Record]:
+    """What control runs say of a task: a failed one takes its status, gold's are pooled with earlier runs.
+
+    Gold scores 1 only if every test that decides agrees with its role after the change; nop's 0 says too
+    little of each test before it to count as a run that did not waver.
+    """
+    graded = [outcome for outcome in outcomes if outcome.verdict != VerdictKind.INFRASTRUCTURE]
+    if not all(outcome.passed for outcome in graded):
+        yield TaskEvent(
+            task_id=task.task_id, event="status", value="rejected", reason="control_failed", run_id=run_id
+        )
+    if gold := [outcome for outcome in graded if outcome.control == "gold"]:
+        runs, wavered = len(gold), sum(not outcome.passed for outcome in gold)
+        upper = wilson(wavered, runs)[1]
+        yield Flake(
+            task_id=task.task_id, state="after", run_id=run_id, runs=runs, wavered=wavered, upper=upper
+        )

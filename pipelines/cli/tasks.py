@@ -82,6 +82,8 @@ def verify(
 ) -> None:
     """Run the controls of tasks again from their bundles: gold must score 1, nop must score 0.
 
+    Gold's runs are pooled with those of validation, so that the bound on wavering falls.
+
     Example: verifactory tasks verify --where "repo = 'humanize'" --runs 5
     """
     from pipelines.cli.stopping import run_stoppable

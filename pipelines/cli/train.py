@@ -41,6 +41,12 @@ def sft(
         err.print(f"step {step:4d}  loss {loss:.4f}")
 
     report = run_sft(settings, Settings(), progress)
+    if report.resumed_at:
+        err.print(f"Went on at step {report.resumed_at} of an earlier run.")
+    out.print(
+        f"{report.examples} examples, {report.truncated} of them cut; {report.dropped} too long, left out."
+    )
     out.print(
         f"{report.steps} steps, {report.tokens} tokens: loss {report.first_loss:.4f} → {report.last_loss:.4f}"
     )
+    out.print(f"Checkpoint and metrics: {report.folder}", soft_wrap=True)

@@ -179,12 +179,16 @@ class TestContract:
 
     def test_gold_scores_one_and_nop_zero_every_time(self, made: Made) -> None:
         assert made.tasks
+        steady = "SELECT sum(runs), sum(wavered) FROM flaky WHERE state = 'after'"
+        ((runs, wavered),) = Reader(made.settings).sql(steady).rows
         rows = asyncio.run(verify_tasks(made.settings, made.tasks[:2], runs=2, told=lambda _: None))
         assert {(row["control"], row["reward"], row["verdict"]) for row in rows} == {
             ("gold", 1.0, "scored"),
             ("nop", 0.0, "scored"),
         }
         assert len(rows) == 2 * 2 * len(made.tasks[:2])
+        pooled = Reader(made.settings).sql(steady).rows
+        assert [tuple(row) for row in pooled] == [(runs + 2 * len(made.tasks[:2]), wavered)]
 
     def test_a_malformed_submission_scores_zero_and_is_called_so(self, made: Made) -> None:
         async def grade() -> None:
