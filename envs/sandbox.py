@@ -78,11 +78,11 @@ class SandboxSpec(BaseModel):
 
 
 class Outcome(StrEnum):
-    """How a command ended."""
+    """How a command itself ended. What became of a process that it started is the command's to report."""
 
     EXITED = "exited"
     TIMEOUT = "timeout"
-    OOM = "oom"
+    OOM = "oom"  # ended by the memory limit; where only a child was, the command goes on and ends as it ends
     SIGNAL = "signal"
 
 

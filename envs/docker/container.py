@@ -172,9 +172,7 @@ class DockerSandbox:
 
         def has_ended() -> bool:
             state = self._api.exec_inspect(exec_id)
-            return (
-                not state["Running"] and state["ExitCode"] is not None
-            )  # neither holds before it has started
+            return not state["Running"] and state["ExitCode"] is not None  # neither holds before its start
 
         ended = converse(
             connection,
@@ -203,6 +201,8 @@ class DockerSandbox:
     def _memory_limit_struck(self) -> bool:
         """Whether the kernel has killed for memory since we last looked.
 
+        We look only when a command was killed, so a child that an earlier command outlived counts here too.
+
         Who ends a container ends its commands in the same way as a kill from inside, so this is also where a
         sandbox that is gone, or was restarted by somebody else, is told from a command that was killed.
         """
@@ -220,7 +220,7 @@ class DockerSandbox:
         return grew
 
     def _own_command(self, argv: list[str], *, user: str) -> bytes:
-        """Output of a small command of ours; b'' when it does not end in time."""
+        """Output of a small command of ours, as far as it came in time."""
         exec_id = self._api.exec_create(self._container, argv, user=user)["Id"]
         raw = self._api.exec_start(exec_id, socket=True)
         output = BoundedOutput(1 << 16)

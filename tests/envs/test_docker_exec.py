@@ -67,6 +67,14 @@ async def test_endings_are_told_apart(
 
 
 @pytest.mark.parametrize("sandbox", [{"limits": Limits(memory_mb=64)}], indirect=True)
+async def test_a_child_ended_for_memory_is_its_parents_to_report(sandbox: DockerSandbox) -> None:
+    survives = await sandbox.exec(["sh", "-c", "tail /dev/zero; echo child $?; exit 5"], timeout=60)
+    assert (survives.outcome, survives.exit_code, survives.stdout) == (Outcome.EXITED, 5, b"child 137\n")
+    passes_on = await sandbox.exec(["sh", "-c", "tail /dev/zero; exit $?"], timeout=60)
+    assert (passes_on.outcome, passes_on.exit_code) == (Outcome.OOM, 137)
+
+
+@pytest.mark.parametrize("sandbox", [{"limits": Limits(memory_mb=64)}], indirect=True)
 async def test_a_kill_after_an_oom_is_not_an_oom(sandbox: DockerSandbox) -> None:
     outcomes = [
         (await sandbox.exec(["sh", "-c", command], timeout=60)).outcome

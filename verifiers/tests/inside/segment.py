@@ -227,9 +227,13 @@ def _signal_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
+# Of cgroup v2 and v1.
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+
+
 def _oom_kills() -> int:
     """How often the kernel ended a process of this container for memory; 0 where it does not say."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+    for path in OOM_COUNTERS:
         try:
             found = re.search(r"^oom_kill (\d+)$", Path(path).read_text(), re.M)
         except OSError:
