@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cut_socket import CutableSocket
 
 from envs.docker.backend import DockerBackend
 from envs.images import ensure_base
@@ -46,3 +49,15 @@ async def sandbox(docker: DockerBackend, base_image: str, request: pytest.Fixtur
     started = await docker.start(spec)
     yield started
     await started.stop()
+
+
+@pytest.fixture
+def wire(docker: DockerBackend) -> Iterator[CutableSocket]:
+    """A daemon to cut off: a socket in front of the real one."""
+    url = docker.daemon.url or "unix:///var/run/docker.sock"
+    if not url.startswith("unix://"):
+        pytest.skip("the daemon is not on a unix socket")
+    with tempfile.TemporaryDirectory() as folder:
+        made = CutableSocket(Path(folder) / "d.sock", url.removeprefix("unix://"))
+        yield made
+        made.cut()

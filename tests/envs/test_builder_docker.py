@@ -78,13 +78,14 @@ def tree(files: dict[str, str], modes: dict[str, int] | None = None) -> Tree:
     return Tree({name: dedent(text).lstrip("\n").encode() for name, text in files.items()}, modes or {})
 
 
-@pytest.fixture
-def built_images(docker: DockerBackend) -> Iterator[list[str]]:
-    """Tags to remove at the end."""
-    tags: list[str] = []
-    yield tags
-    for tag in tags:
-        docker.daemon.client.images.remove(tag, force=True)
+@pytest.fixture(autouse=True)
+def no_environment_outlives_its_test(docker: DockerBackend, tmp_path: Path) -> Iterator[None]:
+    """Each attempt's context is a folder named like its image, whether the attempt succeeded or not."""
+    yield
+    api = docker.daemon.client.api
+    for dockerfile in tmp_path.rglob("Dockerfile"):
+        for tag in api.images(f"verifactory/env:{dockerfile.parent.name}"):
+            api.remove_image(tag["RepoTags"][0])
 
 
 @pytest.fixture
@@ -99,7 +100,6 @@ async def test_an_old_project_gets_the_packages_and_interpreter_of_its_day(
     docker: DockerBackend,
     docker_settings: Settings,
     tmp_path: Path,
-    built_images: list[str],
     opened: list[Sandbox],
 ) -> None:
     old = tree(OLD, {"run.sh": EXECUTABLE, "link": LINK})
@@ -108,7 +108,6 @@ async def test_an_old_project_gets_the_packages_and_interpreter_of_its_day(
         upstream, backend=docker, settings=docker_settings, workdir=tmp_path / "a"
     )
     assert isinstance(first, BuiltEnvironment), first
-    built_images.append(first.image)
     assert (first.recipe.suite, first.runner.version, first.collected, first.attempts) == (
         "bullseye",
         "6.2.2",
@@ -166,14 +165,13 @@ async def check_contract(sandbox: Sandbox) -> None:
 
 
 async def test_what_is_missing_is_dropped_or_added_by_rule(
-    docker: DockerBackend, docker_settings: Settings, tmp_path: Path, built_images: list[str]
+    docker: DockerBackend, docker_settings: Settings, tmp_path: Path
 ) -> None:
     gold = tree(NEW)
     base = Tree({name: data for name, data in gold.items() if name != "tests/test_new.py"})
     upstream = Upstream("newcalc", "1.9", datetime(2023, 6, 1, tzinfo=UTC), base, gold)
     built = await build_environment(upstream, backend=docker, settings=docker_settings, workdir=tmp_path)
     assert isinstance(built, BuiltEnvironment), built
-    built_images.append(built.image)
     names = {line.split("==")[0] for line in built.manifest}
     assert names >= {"attrs", "pytest", "pytest-cov", "simplejson"}
     assert built.recipe.suite == "bookworm"

@@ -67,14 +67,14 @@ async def test_the_local_layer_follows_the_certificates(
         debian_tag = "debian:bookworm-slim"
     bare = _local_layer(docker.daemon.client, "bookworm", debian_tag, tmp_path)
     (tmp_path / "own.crt").write_text("not really one")
+    made = await asyncio.to_thread(_local_layer, docker.daemon.client, "bookworm", debian_tag, tmp_path)
     try:
-        made = await asyncio.to_thread(_local_layer, docker.daemon.client, "bookworm", debian_tag, tmp_path)
         assert made not in (bare, base_image)
         variables = api.inspect_image(made)["Config"]["Env"]
         assert any(v.startswith("SSL_CERT_FILE=") for v in variables)
         assert not any(v.startswith("SSL_CERT_FILE=") for v in api.inspect_image(bare)["Config"]["Env"])
-        api.remove_image(made)
     finally:
+        api.remove_image(made)
         if bare != base_image:
             api.remove_image(bare)
 

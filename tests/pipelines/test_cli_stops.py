@@ -6,9 +6,7 @@ import os
 import random
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -27,17 +25,6 @@ pytestmark = [pytest.mark.docker, pytest.mark.network, pytest.mark.prefect]
 @pytest.fixture
 def command(tmp_path: Path, docker: DockerBackend) -> Command:
     return Command(tmp_path)
-
-
-@pytest.fixture
-def wire(docker: DockerBackend) -> Iterator[CutableSocket]:
-    url = docker.daemon.url or "unix:///var/run/docker.sock"
-    if not url.startswith("unix://"):
-        pytest.skip("the daemon is not on a unix socket")
-    with tempfile.TemporaryDirectory() as folder:
-        made = CutableSocket(Path(folder) / "d.sock", url.removeprefix("unix://"))
-        yield made
-        made.cut()
 
 
 def _git_run(repo: Path) -> tuple[str, ...]:

@@ -62,9 +62,9 @@ async def _build() -> BuiltImage:
 
 
 @pytest.fixture(scope="session")
-def image() -> BuiltImage:
-    """Built once for all workers; the second finds every layer."""
-    with Path(tempfile.gettempdir(), "verifactory-verifier-tests.lock").open("w") as lock:
+def image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
+    """Built once for all workers, which share the folder above theirs; the second finds every layer."""
+    with (tmp_path_factory.getbasetemp().parent / "verifier-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         return asyncio.run(_build())
 
