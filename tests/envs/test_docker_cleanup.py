@@ -20,18 +20,22 @@ from warehouse.settings import Settings
 
 pytestmark = pytest.mark.docker
 
+# Whoever starts a suite in the background has it ignore Ctrl-C, and its children with it: not this program.
 _PROGRAM = """
-import asyncio, sys
+import asyncio, signal, sys
 from pathlib import Path
 from envs.docker.backend import DockerBackend
 from envs.sandbox import Network, SandboxSpec
 from warehouse.settings import Settings
+# a test run in the background of a shell starts with Ctrl-C ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
 async def main():
     async with DockerBackend(Settings(home=Path(sys.argv[1]))) as backend:
         spec = SandboxSpec(image=sys.argv[2], network=Network.ALLOWLIST, allowed_hosts=("a.example",))
         sandbox = await backend.start(spec)
         print("ready", flush=True)
         await sandbox.exec(["sleep", "600"], timeout=600)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 
@@ -59,9 +63,13 @@ def test_a_stopped_program_leaves_nothing(
     docker: DockerBackend, base_image: str, tmp_path: Path, how: int
 ) -> None:
     process = _program(tmp_path, base_image)
-    assert _left(docker, tmp_path) == 3  # sandbox, proxy, network
-    process.send_signal(how)
-    process.wait(timeout=60)
+    try:
+        assert _left(docker, tmp_path) == 3  # sandbox, proxy, network
+        process.send_signal(how)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
     assert process.returncode != 0
     assert _left(docker, tmp_path) == 0
 
