@@ -33,6 +33,7 @@ def server(tmp_path: Path) -> Iterator[dict[str, str]]:
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "DO_NOT_TRACK": "1",
+        "COLUMNS": "200",  # tables that do not cut names
         "VERIFACTORY_DIR": str(ROOT),
         "VERIFACTORY_HOME": str(tmp_path / "home"),
     }
@@ -80,5 +81,5 @@ def test_deployments_are_accepted_scheduled_and_run(server: dict[str, str], tmp_
     _prefect(server, "deployment", "run", "load-warehouse/load-warehouse")
     _prefect(server, "worker", "start", "--pool", "local", "--run-once")
     runs = _prefect(server, "flow-run", "ls", "--state", "COMPLETED")
-    assert "load-warehouse" in runs
+    assert "load-warehouse" in runs, runs
     assert (tmp_path / "home" / "warehouse.duckdb").exists()
