@@ -37,5 +37,5 @@ test: setup lint  ## the whole suite; a Docker daemon started for it is stopped 
 bench: setup docker  ## every benchmark, one after another
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-clean:           ## remove the virtual environment and the demo's data, nothing outside this folder
-	rm -rf $(VENV) .verifactory
+clean:           ## remove the virtual environment and caches; the warehouse in .verifactory stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -12,8 +12,17 @@ from typing import Any
 
 from prefect.server.api.server import SubprocessASGIServer
 
-# The name is asked first: after an ordinary exit the id may be another process's.
-_GUARD = 'read -r _; case "$(ps -o args= -p "$1")" in *uvicorn*) kill "$1";; esac'
+# The name is asked first: after an ordinary exit the id may be another process's. Small
+# machines have no `ps`, and others no /proc.
+_GUARD = """
+read -r _
+if [ -e /proc/self/cmdline ]; then
+    said=$(tr '\\0' ' ' <"/proc/$1/cmdline")
+else
+    said=$(ps -o args= -p "$1")
+fi
+case "$said" in *uvicorn*) kill "$1" ;; esac
+"""
 
 
 def guard_ephemeral_server() -> None:

@@ -4,9 +4,6 @@
 # and asks first when a person is at the keyboard.
 set -euo pipefail
 
-state=${XDG_RUNTIME_DIR:-/tmp}
-log=$state/verifactory-dockerd.log
-
 answers() { python3 - <<'PY' 2>/dev/null
 import os, socket, sys
 host = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
@@ -30,7 +27,8 @@ install() {
     local packages
     packages=$(missing)
     [ -n "$packages" ] || return 0
-    answers && [ "$packages" = docker.io ] && return 0  # a daemon that is elsewhere needs no dockerd here
+    # With a daemon that answers, here or elsewhere, nothing is needed at once; `verifactory doctor` names the rest.
+    if answers && { [ "$packages" = docker.io ] || [ "$(id -u)" != 0 ]; }; then return 0; fi
     echo "verifactory: will run as root: apt-get install -y --no-install-recommends" $packages
     if [ "$(id -u)" != 0 ]; then
         echo "verifactory: you are not root; install these packages and start Docker, then run this again." >&2
@@ -56,6 +54,8 @@ ensure() {
     if [ -d /run/systemd/system ] && command -v systemctl >/dev/null && systemctl start docker 2>/dev/null; then
         answers && return 0
     fi
+    local log
+    log=$(mktemp -t verifactory-dockerd-XXXXXX.log)  # a name that nobody can have put a link at
     echo "verifactory: starting dockerd (log: $log)"
     setsid dockerd >"$log" 2>&1 </dev/null &
     started=$!
