@@ -26,7 +26,16 @@ from envs import registries
 from envs.images import ensure_base
 from envs.languages import Broken, Healthy, Recipe, Resolved, Runner, Toolchain, Upstream, detect
 from envs.languages.tree import pack
-from envs.sandbox import BuildError, BuiltImage, Limits, Network, Sandbox, SandboxBackend, SandboxSpec
+from envs.sandbox import (
+    BuildError,
+    BuiltImage,
+    Limits,
+    Network,
+    Sandbox,
+    SandboxBackend,
+    SandboxError,
+    SandboxSpec,
+)
 from warehouse.records import Environment, content_id, to_json
 from warehouse.settings import Settings
 
@@ -335,7 +344,10 @@ class _Builder:
 async def toolchain_image(
     toolchain: Toolchain[Any], recipe: Recipe, backend: SandboxBackend, settings: Settings
 ) -> str:
-    """The image that a recipe is resolved in: the first layers of every environment of its suite."""
+    """The image that a recipe is resolved in: the first layers of every environment of its suite.
+
+    It is ours, whatever the project: one that does not build is infrastructure, and raises SandboxError.
+    """
     base = await ensure_base(recipe.suite, settings)
     dockerfile = toolchain.toolchain(recipe)
     tag = f"verifactory/toolchain:{recipe.language}-{recipe.suite}-{content_id(base, dockerfile)[:12]}"
@@ -348,14 +360,17 @@ async def toolchain_image(
         # one process makes it; the others wait, then find its layers
         await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
         if not await backend.has_image(tag):
-            await backend.build(
-                context,
-                tag=tag,
-                build_args={"BASE": base},
-                network=Network.ALLOWLIST,
-                allowed_hosts=registries.hosts(),
-                timeout=settings.build_seconds,
-            )
+            try:
+                await backend.build(
+                    context,
+                    tag=tag,
+                    build_args={"BASE": base},
+                    network=Network.ALLOWLIST,
+                    allowed_hosts=registries.hosts(),
+                    timeout=settings.build_seconds,
+                )
+            except BuildError as error:
+                raise SandboxError(f"{tag} did not build: {error}: {_last_word(error.log)}") from error
     return tag
 
 

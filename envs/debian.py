@@ -74,11 +74,16 @@ def host_mirror() -> str:
 
 
 def _exists(url: str) -> bool:
+    """Whether the mirror has it. A mirror that does not say is an error: silence must not cost a base image
+    its security updates.
+    """
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=MIRROR_SECONDS):
             return True
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
+    except (OSError, ValueError) as error:
+        if isinstance(error, urllib.error.HTTPError) and error.code in (403, 404, 410):
+            return False
+        raise FactoryError(f"The Debian mirror does not answer for {url} ({error}); run again.") from error
 
 
 def apt_sources(suite: str, mirror: str) -> str:

@@ -158,8 +158,8 @@ def _pulled(client: DockerClient, tag: str, progress: Progress) -> bool:
                 spoken.set()
                 progress(f"{tag}: {line.get('status', '')} {line.get('progress', '')}".rstrip())
                 if "error" in line:
-                    failure.append(FactoryError(line["error"]))
-        except (APIError, OSError) as error:
+                    failure.append(APIError(line["error"]))
+        except (FactoryError, APIError, OSError) as error:
             failure.append(error)
         finally:
             done.set()
@@ -169,6 +169,9 @@ def _pulled(client: DockerClient, tag: str, progress: Progress) -> bool:
     answered = spoken.wait(REGISTRY_SECONDS)
     if answered:
         done.wait()
+    for error in failure:
+        if isinstance(error, FactoryError):  # cancelled, which says nothing about the registry
+            raise error
     _registry_answers = answered and not failure
     return _registry_answers
 

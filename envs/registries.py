@@ -27,11 +27,19 @@ _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
 def _run(*argv: str) -> str:
-    """Output of a client's own configuration command; '' when it has none or fails."""
+    """Output of a client's own configuration command; '' when there is no such client, or it has no answer.
+
+    One that hangs is an error: taken for no answer, it would send builds past a company's own index.
+    """
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=CLIENT_SECONDS, check=False)
-    except (OSError, subprocess.TimeoutExpired):
+    except OSError:
         return ""
+    except subprocess.TimeoutExpired as error:
+        raise FactoryError(
+            f"{Path(argv[0]).name}, asked which package registry it uses, was silent for {CLIENT_SECONDS} s; "
+            "see that it answers, and run again."
+        ) from error
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

@@ -62,19 +62,19 @@ class SandboxSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    image: str
+    image: str = Field(description="Tag or id of an image that is on this machine.")
     network: Network = Network.NONE
     allowed_hosts: tuple[str, ...] = Field((), description="Host names, for Network.ALLOWLIST.")
     limits: Limits = Limits()
-    env: Mapping[str, str] = Field(default_factory=dict)
-    workdir: str = "/"
-    user: str = "root"
+    env: Mapping[str, str] = Field(default_factory=dict, description="Variables of every command.")
+    workdir: str = Field("/", description="Where commands run that name no folder of their own.")
+    user: str = Field("root", description="Who runs commands that name nobody.")
     cap_drop_all: bool = Field(
         False, description="Drop every capability, not only those the default profile drops."
     )
-    read_only_root: bool = False
-    tmpfs: tuple[str, ...] = ()
-    runtime: str | None = None
+    read_only_root: bool = Field(False, description="Nothing but `tmpfs` can be written.")
+    tmpfs: tuple[str, ...] = Field((), description="File systems in memory: /path or /path:options.")
+    runtime: str | None = Field(None, description="OCI runtime; None is the settings' or the daemon's.")
 
 
 class Outcome(StrEnum):

@@ -25,7 +25,7 @@ from envs import images, registries
 from envs.docker import cleanup
 from envs.docker.build import Build
 from envs.docker.container import DockerSandbox, remove_container
-from envs.docker.daemon import Daemon
+from envs.docker.daemon import Daemon, daemon_errors
 from envs.docker.network import NO_RESOLVER, Networks, Policy, Wire
 from envs.docker.owner import image_labels, owned_labels
 from envs.docker.proxy import ensure_proxy_image
@@ -87,9 +87,8 @@ class DockerBackend:
         _terminate_like_exit()
 
     def _at_exit(self) -> None:
-        with suppress(
-            FactoryError, Exception
-        ):  # the process ends; the next one's clean-up finds what is left
+        # Where the daemon is gone, the next process's clean-up finds what is left.
+        with suppress(FactoryError), daemon_errors("the clean-up at exit"):
             cleanup.remove_mine(self.daemon.client.api)
 
     async def start(self, spec: SandboxSpec) -> DockerSandbox:

@@ -21,6 +21,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -160,7 +161,8 @@ class Networks:
             self._wires.discard(name)
         try:
             for container in client.api.inspect_network(name)["Containers"] or {}:
-                client.api.disconnect_container_from_network(container, name, force=True)
+                with suppress(NotFound):  # it went meanwhile, and off the network with it
+                    client.api.disconnect_container_from_network(container, name, force=True)
             client.api.remove_network(name)
         except NotFound:
             return

@@ -123,6 +123,11 @@ def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, docker: 
         asyncio.run(ensure_base("bookworm", settings, daemon=docker.daemon))
 
 
+def test_a_mirror_that_does_not_answer_costs_no_security_updates() -> None:
+    with pytest.raises(FactoryError, match=r"mirror does not answer for http://127\.0\.0\.1:9/debian"):
+        debian.apt_sources("bookworm", "http://127.0.0.1:9/debian")
+
+
 @pytest.mark.network
 def test_sources_name_only_suites_that_the_mirror_has() -> None:
     mirror = debian.host_mirror()

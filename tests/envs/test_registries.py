@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from envs import registries
+from warehouse.errors import FactoryError
 
 _CACHED = (
     registries._configured_index, registries.index_is_default, registries._extra_indexes,
@@ -62,3 +63,12 @@ def test_local_folders_are_no_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     hosts = registries.python_hosts()
     assert {"extra.example", "named.example"} <= set(hosts)
     assert all(hosts)
+
+
+def test_a_client_that_hangs_is_no_answer_and_one_that_is_missing_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registries, "CLIENT_SECONDS", 0.2)
+    with pytest.raises(FactoryError, match="sleep, asked which package registry"):
+        registries._run("sleep", "30")
+    assert registries._run("no-such-client") == ""
