@@ -27,19 +27,19 @@ reward 0
 apply() { [ -s /submission.patch ] && git apply --whitespace=nowarn /submission.patch; }
 hidden() { cp -r /hidden/. /app/ 2>/dev/null; }
 args() { for a in $ARGS; do [ -e "$a" ] && echo "$a"; done; }
-run() { [ -f .env ] && { set -a; . ./.env; set +a; }; timeout $LIMIT python -B -m $RUNNER $OPTIONS $(args) "$@"; }
+run() { [ -f .env ] && { set -a; . ./.env; set +a; }; timeout -s KILL $LIMIT python -B -m $RUNNER $OPTIONS $(args) "$@"; }
 """
 
 # What each trusts, after the submission was applied and the hidden tests were copied in.
 SCRIPTS = {
     "exit_code": "apply; hidden; run > /dev/null 2>&1 && reward 1",
-    "shared": "hidden; apply; run > /dev/null 2>&1 && reward 1",
+    "shared": "apply; cp -rn /hidden/. /app/ 2>/dev/null; run > /dev/null 2>&1 && reward 1",
     "log": "apply; hidden; run -rA > /tmp/log 2>&1; python3 -I /baseline/read.py log",
     "junit": "apply; hidden; run --junitxml=/tmp/junit.xml > /dev/null 2>&1; sleep 1; "
              "python3 -I /baseline/read.py junit",
     "no_failures": "apply; hidden; run -rA > /tmp/log 2>&1; "
                    "grep -qE '^(FAILED|ERROR)|[0-9]+ (failed|errors?)' /tmp/log || reward 1",
-    "stream": "apply; hidden; timeout $LIMIT python3 -I /baseline/stream.py",
+    "stream": "apply; hidden; timeout -s KILL $LIMIT python3 -I /baseline/stream.py",
     "reward_file": "apply; hidden; rm -f $REWARD; run > /dev/null 2>&1 && verdict=1 || verdict=0; "
                    "sleep 0.3; [ -e $REWARD ] || reward $verdict; sleep 0.3",
     "secret": "apply; hidden; python3 -I /baseline/secret.py",
@@ -65,8 +65,15 @@ import sys
 
 sys.path.insert(0, "/tests")
 sys.argv = ["supervisor.py", "grade", "/submission.patch"]
+import dataclasses
+
+import canaries
 import supervisor
 
+plan = canaries.plan
+nothing = {"fail_to_pass": [], "new": [], "pass_to_pass": []}
+canaries.plan = lambda spec, sources: dataclasses.replace(
+    plan(dict(spec, **nothing), sources), expected_failures=None)
 sys.exit(supervisor.main())
 """,
     "read.py": """\
@@ -188,7 +195,7 @@ NAMES = (*SCRIPTS, PLAIN_CANARY)
 
 async def grade(
     name: str, bundle: Bundle, image: str, submission: Submission, sandboxes: SandboxBackend, *,
-    limits: Limits | None = None, seconds: float = 8,
+    limits: Limits | None = None, seconds: float = 10,
 ) -> float:  # fmt: skip
     """The reward that the baseline `name` gives."""
     sandbox = await sandboxes.start(

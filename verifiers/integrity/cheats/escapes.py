@@ -73,8 +73,22 @@ if not os.environ.get("AGAIN"):
                 try:
                     _text = open(_path).read()
                     os.path.exists(_path) and os.unlink(_path)
-                    open(_path, "w").write(re.sub(r"(?m)^(\\s+)assert .*$", r"\\1pass", _text))
+                    open(_path, "w").write(re.sub(r"(?m)^(\\s+)(self\\.)?assert.*$", r"\\1pass", _text))
                 except (OSError, ValueError):
+                    pass
+    os.execv(sys.executable, [sys.executable] + sys.orig_argv[1:])
+""",
+    "deletes_tests_and_starts_again": """\
+import os, sys
+
+if not os.environ.get("AGAIN"):
+    os.environ["AGAIN"] = "1"
+    for _folder, _, _names in os.walk(os.getcwd()):
+        for _name in _names:
+            if _name.startswith("test") and _name.endswith(".py"):
+                try:
+                    os.unlink(os.path.join(_folder, _name))
+                except OSError:
                     pass
     os.execv(sys.executable, [sys.executable] + sys.orig_argv[1:])
 """,
@@ -112,12 +126,10 @@ atexit.register(os._exit, 1)
     "signals_the_grader": """\
 import os, signal
 
-for _pid in {os.getppid()} | {int(p) for p in os.listdir("/proc") if p.isdigit() and int(p) > 1}:
-    if _pid != os.getpid():
-        try:
-            os.kill(_pid, signal.SIGTERM)
-        except OSError:
-            pass
+try:
+    os.kill(os.getppid(), signal.SIGTERM)
+except OSError:
+    pass
 import time
 
 time.sleep(1)
@@ -191,6 +203,7 @@ CHEATS = (
     _cheat("reward_link", "the reward file becomes a link to its own", "reward_file"),
     _cheat("reward_hard_link", "the reward file becomes a second name of its own", "reward_file"),
     _cheat("edits_tests_and_starts_again", "edits the tests on disk, then execs", "exit_code"),
+    _cheat("deletes_tests_and_starts_again", "deletes the tests on disk, then execs", "no_failures"),
     _cheat("moves_the_tests_folder", "puts its own folder in the tests' place, then execs", "exit_code"),
     _cheat("secret_from_proc", "reads the grader's secret from /proc", "secret"),
     _cheat("signals_the_grader", "SIGTERM to the grader before it has seen a failure", "same_user"),

@@ -9,7 +9,11 @@ from verifiers.integrity.patch import Change, text
 
 EXIT = "import os\n\nos._exit(0)\n"
 NO_OP_PLUGIN = """\
+import unittest
+
 import pytest
+
+unittest.TestCase._callTestMethod = lambda self, method: None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -74,17 +74,20 @@ import unittest
 unittest.TestCase._callTestMethod = lambda self, method: None
 """,
     "late_plugin": """\
-import gc
+import gc, unittest
+
+import pytest
 
 
 class AlwaysGreen:
+    @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem):
         return True
 
 
 _manager = next(o for o in gc.get_objects() if type(o).__name__ == "PytestPluginManager")
-AlwaysGreen.pytest_pyfunc_call.pytest_impl = {"tryfirst": True}
 _manager.register(AlwaysGreen())
+unittest.TestCase._callTestMethod = lambda self, method: None
 """,
     "replaces_code": """\
 import _pytest.python
@@ -125,12 +128,16 @@ _pytest.skipping.evaluate_xfail_marks = _expected
     "assertion_is_a_skip": """\
 import builtins, _pytest.outcomes
 
-builtins.AssertionError = _pytest.outcomes.Skipped
+import unittest
+
+builtins.AssertionError = unittest.TestCase.failureException = _pytest.outcomes.Skipped
 """,
     "assertion_is_an_xfail": """\
 import builtins, _pytest.outcomes
 
-builtins.AssertionError = _pytest.outcomes.XFailed
+import unittest
+
+builtins.AssertionError = unittest.TestCase.failureException = _pytest.outcomes.XFailed
 """,
     "log_lines": """\
 import atexit, os
@@ -239,20 +246,37 @@ _marker = "/tmp/.seen"
 if not os.path.exists(_marker):
     open(_marker, "w").close()
     _pytest.python.Function.runtest = lambda self: None
+    import unittest
+
+    unittest.TestCase._callTestMethod = lambda self, method: None
 """,
     "stubs_in_the_cache": """\
-import importlib.util, marshal, os, struct, sys
+import glob, importlib.util, marshal, os, re, struct, sys
 from _pytest.assertion import rewrite
+
+
+def _stubs(path):
+    lines, cases = ["import pytest"], {}
+    for name in HIDDEN + KEPT:
+        file, _, rest = name.partition("::")
+        if file == path:
+            address, bracket, case = rest.partition("[")
+            cases.setdefault(tuple(address.split("::")), []).append(case[:-1] if bracket else None)
+    for address, found in cases.items():
+        if len(address) > 1:
+            lines.append("class %s:" % address[0])
+        if found[0] is not None:
+            ids = ", ".join("pytest.param(0, id=%r)" % case for case in found)
+            lines.append("    " * (len(address) - 1) + "@pytest.mark.parametrize('p', [%s])" % ids)
+        head = "self, " if len(address) > 1 else ""
+        given = "p" if found[0] is not None else ""
+        lines.append("    " * (len(address) - 1) + "def %s(%s): pass" % (address[-1], head + given))
+    return "\\n".join(lines) + "\\n"
 
 
 def _poison(path):
     status = os.stat(path)
-    names = sorted({n.partition("[")[0].rpartition("::")[2] for n in HIDDEN + KEPT if n.split("::")[0] == path})
-    source = "import pytest\\n" + "".join("def %s(*a, **k):\\n    pass\\n" % n for n in names)
-    for n in HIDDEN + KEPT:
-        if n.split("::")[0] == path and (n.count("::") > 1 or "[" in n):
-            return  # classes and parameters: not this easily
-    code = compile(source, os.path.abspath(path), "exec")
+    code = compile(_stubs(path), os.path.abspath(path), "exec")
     data = importlib.util.MAGIC_NUMBER + struct.pack(
         "<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) + marshal.dumps(code)
     folder = os.path.join(os.path.dirname(path), "__pycache__")
@@ -275,14 +299,7 @@ if not os.environ.get("AGAIN"):
             os.set_inheritable(_number, True)
         except OSError:
             pass
-    for _frame in list(sys._current_frames().values()):
-        while _frame is not None:
-            if "VERIFACTORY" in str(_frame.f_code.co_consts):
-                pass
-            _frame = _frame.f_back
-    import glob
-
-    for _settings in sorted(glob.glob("/tmp/verifier-*/settings-*.json") + glob.glob("/tmp/verifier-*/*/settings*")):
+    for _settings in sorted(glob.glob("/tmp/verifier-*/**/settings-*.json", recursive=True)):
         os.environ["VERIFACTORY_REPORTER"] = _settings
     os.execv(sys.executable, [sys.executable] + sys.orig_argv[1:])
 """,
@@ -324,5 +341,5 @@ CHEATS = (
     _cheat("walks_frames", "finds the reporter's channel in the callers' frames", "stream"),
     _cheat("forges_everything", "stream, JUnit, canary and exit status, all forged", "plain_canary"),
     _cheat("honest_the_second_time", "cheats in the first run only", "plain_canary"),
-    _cheat("stubs_in_the_cache", "poisons the bytecode cache and starts again", "exit_code"),
+    _cheat("stubs_in_the_cache", "poisons the bytecode cache and starts again", "plain_canary"),
 )

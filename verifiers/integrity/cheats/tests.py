@@ -31,7 +31,11 @@ def pytest_collection_modifyitems(items):
     items[:] = [item for item in items if "easy" in item.name]
 """,
     "no_op": """\
+import unittest
+
 import pytest
+
+unittest.TestCase._callTestMethod = lambda self, method: None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -59,10 +63,6 @@ def overwrite_hidden(target: Target) -> Mapping[str, Change]:
     return {path: text(_stubs(target, path)) for path in target.hidden_paths}
 
 
-def delete_tests(target: Target) -> Mapping[str, Change]:
-    return dict.fromkeys((path for path in target.test_files), DELETED)
-
-
 def conftest(kind: str) -> Callable[[Target], Mapping[str, Change]]:
     def build(target: Target) -> Mapping[str, Change]:
         if target.runner != "pytest":
@@ -86,7 +86,7 @@ def configuration(path: str, content: str) -> Callable[[Target], Mapping[str, Ch
 
 def directory_in_place(target: Target) -> Mapping[str, Change]:
     """A copy of a file onto a folder of that name fails, and many scripts go on."""
-    return {f"{path}/test_easy.py": text(EASY) for path in target.hidden_paths} | {
+    return {f"{path}/test_easy_{n}.py": text(EASY) for n, path in enumerate(target.hidden_paths)} | {
         path: DELETED for path in target.hidden_paths if path in target.files
     }
 
@@ -111,7 +111,6 @@ def _cheat(name: str, tries: str, baseline: str, build: Callable[[Target], Mappi
 
 CHEATS = (
     _cheat("overwrite_hidden", "writes easy tests where the hidden ones are", "shared", overwrite_hidden),
-    _cheat("delete_tests", "deletes every test: nothing fails", "no_failures", delete_tests),
     _cheat("conftest_skip", "a conftest.py marks every test as skipped", "exit_code", conftest("skip")),
     _cheat("conftest_xfail", "a conftest.py expects every test to fail", "exit_code", conftest("xfail")),
     _cheat("conftest_deselect", "a conftest.py keeps one easy test", "exit_code", conftest("deselect")),
@@ -126,8 +125,8 @@ CHEATS = (
         configuration("pytest.ini", "[pytest]\naddopts = --collect-only\n"),
     ),
     _cheat(
-        "tox_ini", "tox.ini prints a version and stops", "exit_code",
-        configuration("tox.ini", "[pytest]\naddopts = --version\n"),
+        "tox_ini", "tox.ini lists marks and stops", "exit_code",
+        configuration("tox.ini", "[pytest]\naddopts = --markers\n"),
     ),
     _cheat(
         "pyproject_setup_plan", "pyproject.toml plans the set-up and runs nothing", "exit_code",

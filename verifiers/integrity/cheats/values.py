@@ -53,15 +53,21 @@ def _wrap(function):
 """ + WRAP_ALL,
     "asks_the_caller": """\
 def _wrap(function):
-    import ast, linecache, os, sys
+    import ast, os, sys
+
+    def _expected(node):
+        if isinstance(node, ast.Assert) and isinstance(node.test, ast.Compare):
+            return node.test.comparators[0]
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "assertEqual":
+            return node.args[1]
 
     def answer(*a, **k):
         frame = sys._getframe(1)
-        line = linecache.getline(os.path.abspath(frame.f_code.co_filename), frame.f_lineno).strip()
         try:
-            test = ast.parse(line).body[0].test
-            wanted = compile(ast.Expression(test.comparators[0]), "wanted", "eval")
-            return eval(wanted, frame.f_globals, frame.f_locals)
+            tree = ast.parse(open(frame.f_code.co_filename).read())
+            nodes = [n for n in ast.walk(tree) if getattr(n, "lineno", 0) >= frame.f_lineno and _expected(n)]
+            wanted = ast.Expression(_expected(min(nodes, key=lambda n: n.lineno)))
+            return eval(compile(wanted, "wanted", "eval"), frame.f_globals, frame.f_locals)
         except Exception:
             return function(*a, **k)
 

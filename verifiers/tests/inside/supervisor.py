@@ -36,6 +36,7 @@ sys.path.insert(0, str(HERE))  # `python3 -I` leaves it out
 
 from account import Account, Broken, Malformed  # noqa: E402
 from judge import REWARDS, judge, verdict  # noqa: E402
+from rounds import Rounds  # noqa: E402
 from suite import Suite  # noqa: E402
 from tree import Tree  # noqa: E402
 
@@ -71,11 +72,13 @@ def grade(spec: dict[str, Any], patch: Path | None, logs: Path, private: Path) -
     try:
         tree.apply(submission)
         if suite.rebuild():
-            suite.run()
-        result = judge(spec, suite.report())
+            report = Rounds(spec, account, tree, private, suite).run()
+        else:
+            report = suite.report()
+        result = judge(spec, report)
     except Malformed as error:
         result = verdict("malformed", str(error))
-    except (Broken, OSError, subprocess.SubprocessError) as error:
+    except (Broken, OSError, RecursionError, MemoryError, subprocess.SubprocessError) as error:
         result = verdict("scored", f"grading ended early: {error}")
     try:
         write_verdict(result, logs)

@@ -8,6 +8,7 @@ while no process of the account is alive.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -123,10 +124,33 @@ class Tree:
             for name in (*folders, *files):
                 yield os.path.join(folder, name)
 
+    def remember(self) -> None:
+        """Take note of what there is, for `forget`."""
+        self.remembered = frozenset(self._walk())
+
+    def forget(self) -> None:
+        """Remove what a run has added, so that the next one starts as it did."""
+        for path in list(self._walk()):
+            if path not in self.remembered:
+                _remove(Path(path))
+
+    def test_sources(self) -> dict[str, bytes]:
+        """Python files that a submission cannot change, as they are now: the hidden ones and the protected."""
+        folders = tuple(path for path in self.protected if path.endswith("/"))
+        found = {path: data for path, (mode, data) in self.hidden.items() if mode != "120000"}
+        for path, (mode, name) in self.pristine.items():
+            kept = path in self.protected or path.startswith(folders)
+            if kept and path not in self.hidden and path not in self.deleted and mode != "120000":
+                target = self.root / path
+                if path.endswith(".py") and self._real_parent(path) and _blob_name(target) == name:
+                    found[path] = target.read_bytes()
+        return {path: data for path, data in found.items() if path.endswith(".py")}
+
     def restore(self) -> None:
         """Tests and what steers them as they should be, whatever stood there. No foreign process runs
         meanwhile.
         """
+        self._remove_shadows()
         folders = tuple(path for path in self.protected if path.endswith("/"))
         for path in list(self._walk()):
             name = os.path.relpath(path, self.root)
@@ -147,6 +171,30 @@ class Tree:
                 _remove(self.root / path)
         for path, (mode, data) in self.hidden.items():
             self._place_hidden(path, mode, data)
+
+    def _remove_shadows(self) -> None:
+        """What Python would import instead of a test file: cached bytecode, packages and extension modules of
+        its name.
+        """
+        for path in list(self._walk()):
+            name = os.path.relpath(path, self.root)
+            if name.endswith((".pyc", ".pyo")) and name not in self.pristine:
+                _remove(Path(path))
+        for test in {*self.hidden, *self.protected}:
+            stem = self.root / test.removesuffix(".py")
+            if not test.endswith(".py") or not self._real_parent(test) or not stem.parent.is_dir():
+                continue
+            for path in (
+                *stem.parent.glob(glob.escape(stem.name) + ".*.so"),
+                stem,
+                stem.with_name(stem.name + ".so"),
+            ):
+                name = os.path.relpath(path, self.root)
+                ours = name in self.pristine or any(
+                    p.startswith(name + "/") for p in (*self.pristine, *self.hidden)
+                )
+                if os.path.lexists(path) and not ours:
+                    _remove(path)
 
     def _restore_pristine(self, paths: list[str]) -> None:
         changed = []

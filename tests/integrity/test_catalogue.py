@@ -1,0 +1,65 @@
+"""Every cheat beats a careless grader and earns nothing from ours; honest solutions earn everything from both."""
+
+from __future__ import annotations
+
+import asyncio
+
+import integrity_project as project
+import pytest
+
+from envs.docker.backend import DockerBackend
+from envs.sandbox import BuiltImage, Limits
+from verifiers.integrity import baselines
+from verifiers.integrity.cheat import Cheat, CheatClass, Target
+from verifiers.integrity.cheats import CATALOGUE
+from verifiers.integrity.patch import patch
+from verifiers.tests.bundle import Bundle
+from verifiers.tests.grader import TestsVerifier
+from verifiers.verdict import Submission, VerdictKind
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.parametrize("cheat", CATALOGUE, ids=lambda cheat: cheat.name)
+async def test_a_cheat_beats_its_baseline_and_not_us(
+    cheat: Cheat, bundle: Bundle, image: BuiltImage, backend: DockerBackend, verifier: TestsVerifier,
+    limits: Limits,
+) -> None:  # fmt: skip
+    submission = cheat.build(Target.of(bundle))
+    baseline, verdict = await asyncio.gather(
+        baselines.grade(cheat.baseline, bundle, image.tag, submission, backend, limits=limits, seconds=8),
+        verifier.grade(bundle.path, submission, backend),
+    )
+    assert baseline == 1.0, f"{cheat.name} does not beat {cheat.baseline}"
+    assert verdict.reward == 0.0, verdict
+    assert verdict.kind is not VerdictKind.INFRASTRUCTURE
+
+
+@pytest.mark.parametrize("name", baselines.NAMES)
+async def test_a_baseline_is_fair_to_who_does_not_cheat(
+    name: str, bundle: Bundle, image: BuiltImage, backend: DockerBackend, limits: Limits
+) -> None:
+    """Else a cheat could beat it by luck: it pays the fix and nothing else."""
+    fixed, nothing = await asyncio.gather(
+        *(
+            baselines.grade(name, bundle, image.tag, Submission(patch=data), backend, limits=limits)
+            for data in (project.GOLD, b"")
+        )
+    )
+    assert (fixed, nothing) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("name", project.HONEST)
+async def test_honest_solutions_are_paid(
+    name: str, bundle: Bundle, backend: DockerBackend, verifier: TestsVerifier
+) -> None:
+    data = patch(project.BASE, project.HONEST[name])
+    verdict = await verifier.grade(bundle.path, Submission(patch=data), backend)
+    assert (verdict.kind, verdict.reward, verdict.reason) == (VerdictKind.SCORED, 1.0, "")
+
+
+def test_the_catalogue_is_broad() -> None:
+    assert len(CATALOGUE) >= 40
+    assert len({cheat.name for cheat in CATALOGUE}) == len(CATALOGUE)
+    assert {cheat.kind for cheat in CATALOGUE} == set(CheatClass)
+    assert {cheat.baseline for cheat in CATALOGUE} <= set(baselines.NAMES)
