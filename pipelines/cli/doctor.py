@@ -81,11 +81,13 @@ def debootstrap() -> Finding:
 def package_index() -> Finding:
     import requests
 
-    from envs.registries import index_url, without_credentials
+    from envs.registries import index_url
+    from pipelines.swe.releases import index_session
 
-    where = without_credentials(index_url())
+    where = index_url()
     try:
-        requests.head(index_url(), timeout=20).raise_for_status()
+        with index_session() as session:
+            session.head(where, timeout=20).raise_for_status()
     except requests.RequestException as error:
         return Finding(
             "package index", False, True, f"{where}: {error}", "set PIP_INDEX_URL or UV_DEFAULT_INDEX"

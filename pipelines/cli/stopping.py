@@ -20,7 +20,7 @@ from envs.docker.backend import any_open
 
 T = TypeVar("T")
 
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 50.0  # a busy daemon takes its time to stop a few containers
 SETTLE_SECONDS = 0.5  # for a cancelled start to unwind
 STOPPED = "Stopped. Nothing is lost: run the same command again to go on."
 

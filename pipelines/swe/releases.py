@@ -130,14 +130,19 @@ def _version(text: str, package: str) -> Version:
         ) from error
 
 
-def _client() -> pypi_simple.PyPISimple:
+def index_session() -> requests.Session:
+    """How the package index is spoken to: with retries, and the certificates that pip is given."""
     session = requests.Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(max_retries=RETRIES))
     session.headers["User-Agent"] = "verifactory"
     if certificates := os.environ.get("PIP_CERT"):
         session.verify = certificates
-    return pypi_simple.PyPISimple(endpoint=index_url(), session=session)
+    return session
+
+
+def _client() -> pypi_simple.PyPISimple:
+    return pypi_simple.PyPISimple(endpoint=index_url(), session=index_session())
 
 
 def _releases(client: pypi_simple.PyPISimple, name: str) -> list[Release]:

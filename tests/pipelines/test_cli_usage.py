@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli_command import Command
 
+from pipelines.cli.data import LAYOUTS
+from pipelines.export import EXPORTERS
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.records import Task
@@ -132,6 +134,10 @@ def test_exports(stocked: Command) -> None:
     for layout in ("parquet", "harbor", "sft"):
         stocked.fails("export", layout, str(out), says="is there already")
     assert not list(out.iterdir())
+
+
+def test_help_names_every_layout() -> None:
+    assert set(LAYOUTS.split(" | ")) == set(EXPORTERS)
 
 
 def test_training(command: Command) -> None:
