@@ -109,16 +109,24 @@ class ExecResult(BaseModel):
 
 
 class Capabilities(BaseModel):
-    """What a backend can enforce; asked before a spec that needs it is started."""
+    """What a backend enforces where it runs; a spec that asks for more is refused, never run with less."""
 
     model_config = ConfigDict(frozen=True)
 
     networks: frozenset[Network]
-    commit: bool
     memory_limit: bool
     pids_limit: bool
     cpu_limit: bool
-    read_only_root: bool
+
+    def lacking(self, spec: SandboxSpec) -> list[str]:
+        """What `spec` asks for and cannot have, in words."""
+        enforced = {
+            f"network {spec.network}": spec.network in self.networks,
+            "a memory limit": self.memory_limit,
+            "a limit on processes": self.pids_limit,
+            "a CPU limit": self.cpu_limit,
+        }
+        return [what for what, is_enforced in enforced.items() if not is_enforced]
 
 
 class Sandbox(Protocol):
@@ -171,10 +179,11 @@ class Sandbox(Protocol):
 class SandboxBackend(Protocol):
     """Starts sandboxes and builds their images."""
 
-    @property
-    def capabilities(self) -> Capabilities: ...
+    async def capabilities(self) -> Capabilities: ...
 
-    async def start(self, spec: SandboxSpec) -> Sandbox: ...
+    async def start(self, spec: SandboxSpec) -> Sandbox:
+        """Raises FactoryError when the image is not here, or a limit of `spec` cannot be enforced."""
+        ...
 
     async def build(
         self,

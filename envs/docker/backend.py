@@ -56,17 +56,20 @@ class DockerBackend:
         self._lock = threading.Lock()
         self._prepared = False
         self._proxy_image = ""
+        self._capabilities: Capabilities | None = None
 
-    @property
-    def capabilities(self) -> Capabilities:
-        return Capabilities(
-            networks=frozenset(Network),
-            commit=True,
-            memory_limit=True,
-            pids_limit=True,
-            cpu_limit=True,
-            read_only_root=True,
-        )
+    async def capabilities(self) -> Capabilities:
+        """As the daemon says of its kernel: one without control groups of its own drops limits in silence."""
+        await self._prepare()
+        if self._capabilities is None:
+            told = await self.daemon.run("a look at the daemon", self.daemon.client.info)
+            self._capabilities = Capabilities(
+                networks=frozenset(Network),
+                memory_limit=bool(told.get("MemoryLimit")),
+                pids_limit=bool(told.get("PidsLimit")),
+                cpu_limit=bool(told.get("CpuCfsQuota")),
+            )
+        return self._capabilities
 
     async def _prepare(self) -> None:
         """Once: connect, remove what dead processes left, and see to it that nothing of ours outlives this
@@ -94,9 +97,14 @@ class DockerBackend:
     async def start(self, spec: SandboxSpec) -> DockerSandbox:
         """A fresh sandbox.
 
-        Raises FactoryError when its image is not here, SandboxError when the daemon fails.
+        Raises FactoryError when its image is not here or its limits cannot be enforced, SandboxError when the
+        daemon fails.
         """
-        await self._prepare()
+        if lacking := (await self.capabilities()).lacking(spec):
+            raise FactoryError(
+                f"The Docker daemon cannot enforce {', '.join(lacking)}: let it manage control groups "
+                "(run it as root, or delegate them to its user)."
+            )
         wire = await self._wire(spec.network, frozenset(spec.allowed_hosts))
         name = f"verifactory-{uuid.uuid4().hex[:12]}"
         starting = asyncio.ensure_future(

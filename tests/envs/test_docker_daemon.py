@@ -66,6 +66,19 @@ async def test_a_daemon_that_dies_during_a_build_is_infrastructure(
     await backend.close()
 
 
+async def test_a_daemon_that_would_drop_a_limit_is_refused(
+    docker: DockerBackend, base_image: str, docker_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await docker.capabilities()).lacking(SandboxSpec(image=base_image)) == []
+    backend = DockerBackend(docker_settings)
+    client = backend.daemon.client
+    told = client.info() | {"PidsLimit": False}
+    monkeypatch.setattr(client, "info", lambda: told)
+    with pytest.raises(FactoryError, match="cannot enforce a limit on processes"):
+        await backend.start(SandboxSpec(image=base_image))
+    await backend.close()
+
+
 async def test_a_sandbox_removed_from_outside_is_infrastructure(
     docker: DockerBackend, base_image: str
 ) -> None:
