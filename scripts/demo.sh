@@ -12,7 +12,7 @@ step "What this machine has"
 verifactory doctor
 
 step "Upstream releases → environments → validated tasks"
-verifactory run swe --source releases --package cachetools --package parse --package natsort --limit 2
+verifactory run swe --source releases --package cachetools --package parse --limit 2
 
 step "What became of every candidate"
 verifactory funnel
