@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job on real input, from nothing: releases of three upstream packages become validated tasks (or say why
-# not), a shard and a training run.
+# The main job on real input, from nothing: releases of two upstream packages become validated tasks, a shard and a
+# training run.
 # Run it again and it goes on where it stopped; what was decided is not done twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
