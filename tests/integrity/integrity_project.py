@@ -1,4 +1,4 @@
-"""The one small task on which every cheat is tried: a bug, its hidden tests, and solutions that are honest."""
+"""The one small task on which every cheat is tried: a bug, its hidden tests, and honest solutions."""
 
 from __future__ import annotations
 

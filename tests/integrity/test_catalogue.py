@@ -1,4 +1,4 @@
-"""Every cheat beats a careless grader and earns nothing from ours; honest solutions earn everything from both."""
+"""Every cheat beats a careless grader and earns nothing from ours; honest solutions are paid."""
 
 from __future__ import annotations
 

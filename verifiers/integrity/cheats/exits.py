@@ -24,7 +24,12 @@ PAYLOADS = {
     "exit_at_import": EXIT,
     "exit_at_the_end": "import atexit, os\n\natexit.register(os._exit, 0)\n",
     "becomes_true": "import os\n\nos.execv('/bin/true', ['true'])\n",
-    "pytest_exit": "import pytest\n\npytest.exit('done', 0)\n",
+    "pytest_exit": """\
+import pytest, _pytest.python, _pytest.unittest
+
+_pytest.python.Function.setup = lambda self: pytest.exit("done", 0)
+_pytest.unittest.TestCaseFunction.setup = lambda self: pytest.exit("done", 0)
+""",
     "nothing_failed": """\
 import _pytest.main
 
@@ -91,7 +96,7 @@ CHEATS = (
     _cheat("exit_at_import", "os._exit(0) at import", "exit_code", payload("exit_at_import")),
     _cheat("exit_at_the_end", "exit status 0 from atexit", "exit_code", payload("exit_at_the_end")),
     _cheat("becomes_true", "execs /bin/true", "exit_code", payload("becomes_true")),
-    _cheat("pytest_exit", "pytest.exit with status 0", "exit_code", payload("pytest_exit")),
+    _cheat("pytest_exit", "pytest.exit with status 0 in the first test", "exit_code", payload("pytest_exit")),
     _cheat("nothing_failed", "the session counts no failure", "exit_code", payload("nothing_failed")),
     _cheat("shadow_pytest", "a pytest.py of its own", "exit_code", root_file("pytest.py", EXIT)),
     _cheat("shadow_stdlib", "a json.py of its own", "exit_code", root_file("json.py", EXIT)),

@@ -68,7 +68,7 @@ for _name in _git("for-each-ref", "--format=%(refname)", "refs/tags", "refs/remo
 import glob, os, shutil, subprocess, tempfile
 
 _text = ""
-for _patch in glob.glob("/solution/*.patch") + glob.glob("/tests/*.patch") + glob.glob("/tests/../solution/*"):
+for _patch in glob.glob("/solution/*.patch") + glob.glob("/tests/*.patch"):
     _folder = tempfile.mkdtemp()
     os.makedirs(os.path.join(_folder, os.path.dirname(HOOK)), exist_ok=True)
     _own = open(__file__).read().split("\\n\\n\\nROOT = ")[0] + "\\n"

@@ -1,12 +1,11 @@
 """Cheats on what is said about the tests: hooks, reports, logs, JUnit and the reporter's stream.
 
-Those of the baseline `plain_canary` beat a supervisor that compares stream, JUnit and exit status and runs one
-must-fail test of its own: they rewrite what is said of every test but that one.
+Those of the baseline `plain_canary` beat a supervisor that compares stream, JUnit and exit status and runs
+one must-fail test of its own: they rewrite what is said of every test but that one.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 
 from verifiers.integrity.cheat import Cheat, CheatClass, Inapplicable, Target
@@ -251,7 +250,7 @@ if not os.path.exists(_marker):
     unittest.TestCase._callTestMethod = lambda self, method: None
 """,
     "stubs_in_the_cache": """\
-import glob, importlib.util, marshal, os, re, struct, sys
+import glob, importlib.util, inspect, marshal, os, re, struct, sys
 from _pytest.assertion import rewrite
 
 
@@ -275,10 +274,12 @@ def _stubs(path):
 
 
 def _poison(path):
-    status = os.stat(path)
+    status, source = os.stat(path), open(path, "rb").read()
     code = compile(_stubs(path), os.path.abspath(path), "exec")
-    data = importlib.util.MAGIC_NUMBER + struct.pack(
-        "<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF) + marshal.dumps(code)
+    head = struct.pack("<III", 0, int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    if "source_hash" in inspect.getsource(rewrite._read_pyc):
+        head = struct.pack("<I", 3) + importlib.util.source_hash(source)
+    data = importlib.util.MAGIC_NUMBER + head + marshal.dumps(code)
     folder = os.path.join(os.path.dirname(path), "__pycache__")
     os.makedirs(folder, exist_ok=True)
     name = os.path.basename(path)[:-3]
@@ -312,8 +313,7 @@ def payload(name: str, *, pytest_only: bool = True) -> Callable[[Target], Mappin
     def build(target: Target) -> Mapping[str, Change]:
         if pytest_only and target.runner != "pytest":
             raise Inapplicable("it takes hold of pytest")
-        names = f"HIDDEN = {json.dumps(list(target.hidden_tests))}\nKEPT = {json.dumps(list(target.kept_tests))}\n"
-        known = names if "HIDDEN" in PAYLOADS[name] else ""
+        known = target.names if "HIDDEN" in PAYLOADS[name] else ""
         return target.hooked(known + PAYLOADS[name])
 
     return build
@@ -341,5 +341,5 @@ CHEATS = (
     _cheat("walks_frames", "finds the reporter's channel in the callers' frames", "stream"),
     _cheat("forges_everything", "stream, JUnit, canary and exit status, all forged", "plain_canary"),
     _cheat("honest_the_second_time", "cheats in the first run only", "plain_canary"),
-    _cheat("stubs_in_the_cache", "poisons the bytecode cache and starts again", "plain_canary"),
+    _cheat("stubs_in_the_cache", "poisons the bytecode cache and starts again", "exit_code"),
 )

@@ -38,7 +38,12 @@ class _Always:
     def __iter__(self): return iter(())
 """
 PAYLOADS = {
-    "always_equal": ALWAYS_EQUAL + "\n\ndef _wrap(function):\n    return lambda *a, **k: _Always()\n" + WRAP_ALL,
+    "always_equal": ALWAYS_EQUAL + """\
+
+
+def _wrap(function):
+    return lambda *a, **k: _Always()
+""" + WRAP_ALL,
     "equal_when_tested": ALWAYS_EQUAL + """\
 
 
