@@ -1,8 +1,8 @@
 """The runs of a suite that one grading takes, and what they say together.
 
-The first run takes the whole suite, the others only the files whose tests are inverted. Of each test counts the
-one run in which it was as it should be; in all others it must fail. When a run leaves no hope of a reward, one
-last run shows the tests that were not seen as they are, so that every report is complete.
+The first run takes the whole suite, the others only the files whose tests are inverted. Of each test counts
+the one run in which it was as it should be; in all others it must fail. When a run leaves no hope of a
+reward, one last run shows the tests that were not seen as they are, so that every report is complete.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from tree import Tree
 
 MUST_PASS = (PASSED, XFAILED)
 NOT_FAILED = (PASSED, XFAILED, XPASSED, SKIPPED)
-RESERVE = 0.1  # share of the suite's limit that must be left for a further run
 
 
 class Rounds:
@@ -49,7 +48,7 @@ class Rounds:
             if not self._hopeful():
                 break
         unseen = self.plan.tests() - self.true.keys()
-        if unseen and self.reports[-1]["outcome"] not in ("timeout", "oom"):
+        if unseen and self.reports[-1]["outcome"] == "finished" and not self._forged():
             self._round(None, hidden)
         return self._together()
 
@@ -83,12 +82,14 @@ class Rounds:
         return suite
 
     def _file(self, name: str) -> str:
-        return canaries._parts(name, self.spec["runner"], self.plan.sources)[0]
+        return canaries.parts(name, self.spec["runner"], self.plan.sources)[0]
+
+    def _forged(self) -> bool:
+        return bool(self.reports[-1]["disagreements"] or self._passed_inverted())
 
     def _hopeful(self) -> bool:
         """Whether what was seen so far could still earn the reward, and there is time to see the rest."""
-        report = self.reports[-1]
-        if report["disagreements"] or report["outcome"] != "finished":
+        if self._forged() or self.reports[-1]["outcome"] != "finished":
             return False
         decide = {*self.spec["fail_to_pass"], *self.spec["new"]}
         unseen = self.plan.tests() - self.true.keys()

@@ -71,10 +71,8 @@ def grade(spec: dict[str, Any], patch: Path | None, logs: Path, private: Path) -
     write_verdict(verdict("scored", "grading was cut short"), logs)
     try:
         tree.apply(submission)
-        if suite.rebuild():
-            report = Rounds(spec, account, tree, private, suite).run()
-        else:
-            report = suite.report()
+        built = suite.rebuild()
+        report = Rounds(spec, account, tree, private, suite).run() if built else suite.report()
         result = judge(spec, report)
     except Malformed as error:
         result = verdict("malformed", str(error))

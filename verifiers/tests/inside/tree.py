@@ -135,7 +135,7 @@ class Tree:
                 _remove(Path(path))
 
     def test_sources(self) -> dict[str, bytes]:
-        """Python files that a submission cannot change, as they are now: the hidden ones and the protected."""
+        """Python files that a submission cannot change, as they are now: hidden and protected ones."""
         folders = tuple(path for path in self.protected if path.endswith("/"))
         found = {path: data for path, (mode, data) in self.hidden.items() if mode != "120000"}
         for path, (mode, name) in self.pristine.items():
