@@ -57,6 +57,7 @@ class Function:
     edits: list[Edit]
     may_expect_failure: bool
     tests: set[str] = field(default_factory=set)
+    true_round: int = 0
 
 
 class Source:
@@ -181,17 +182,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which functions are inverted, and in which round each is left as it is."""
+    """Which functions are inverted, each in all rounds but its true one."""
 
     functions: list[Function]
-    true_round: list[int]
     rounds: int
     sources: dict[str, bytes]
     expected_failures: frozenset[str] | None  # tests that may be expected to fail; None: nothing is known
 
     def inverted(self, number: int) -> list[Function]:
-        chosen = zip(self.functions, self.true_round, strict=True)
-        return [function for function, true in chosen if true != number]
+        return [function for function in self.functions if function.true_round != number]
 
     def files(self, number: int) -> dict[str, bytes]:
         """Content of the files that differ in round `number`."""
@@ -235,7 +234,9 @@ def plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
     elsewhere = any(
         EXPECTS_FAILURE.search(data) for path, data in sources.items() if path.endswith("conftest.py")
     )
-    return Plan(chosen, true, count, sources, None if elsewhere else frozenset(decide - known))
+    for function, number in zip(chosen, true):  # noqa: B905 - Python 3.9 has no `strict`
+        function.true_round = number
+    return Plan(chosen, count, sources, None if elsewhere else frozenset(decide - known))
 
 
 def _defined(candidates: list[Function], path: str, owner: str) -> Function | None:
