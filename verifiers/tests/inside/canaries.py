@@ -1,10 +1,11 @@
 """Hidden tests with one assertion inverted, in name and place the same: nobody but root can tell them apart.
 
 What runs in the process of the tests can forge everything that process says. What it cannot know is which
-of the tests it was given are right: so every deciding test whose assertions can be inverted is run several
-times, once as it is and otherwise with an expectation that no solution meets. Which run is the true one is
-drawn for each test when grading starts. Code that makes tests pass whatever they say is caught by those that
-must fail; code that guesses has one chance in k for each test (`ROUNDS`).
+of the tests it was given are right: so every deciding test whose assertions can be inverted is run twice,
+once as it is and once with an expectation that no solution meets. Which comes first is drawn for each when
+grading starts. Code that makes tests pass whatever they say is caught by those that must fail; code that
+guesses has to guess in the first run already, for n tests with a chance of 2⁻ⁿ. More runs would not lower it:
+what the versions of a test have in common tells the true one.
 
 An inverted test must fail *in an honest run*, or honest work would be called an attack. So only a statement
 is inverted that a passing test has surely executed: an assertion directly in the body of a function without
@@ -20,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-ROUNDS = {1: 6, 2: 4, 3: 3}  # by the number of tests that can be inverted; from four on two will do
+ROUNDS = 2
 FEW = 3  # with fewer deciding tests than this, maintained ones are inverted, too
 EXPECTS_FAILURE = re.compile(rb"xfail|expectedFailure")
 SIMPLE = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.List, ast.Tuple, ast.Dict)
@@ -225,12 +226,10 @@ def plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
     others = [f for f in able if not f.tests & decide]
     while others and len(chosen) < FEW:
         chosen.append(others.pop(secrets.randbelow(len(others))))
-    count = ROUNDS.get(len(chosen), 2) if chosen else 1
+    count = ROUNDS if chosen else 1
     true = [secrets.randbelow(count) for _ in chosen]
-    if (
-        len(set(true)) == 1 and len(chosen) > 1
-    ):  # every round holds some that must fail and some that must pass
-        true[secrets.randbelow(len(true))] = (true[0] + 1 + secrets.randbelow(count - 1)) % count
+    if len(set(true)) == 1 and len(chosen) >= FEW:  # no run holds all true tests, to be passed as a whole
+        true[secrets.randbelow(len(true))] ^= 1
     elsewhere = any(
         EXPECTS_FAILURE.search(data) for path, data in sources.items() if path.endswith("conftest.py")
     )

@@ -1,7 +1,7 @@
 """The runs of a suite that one grading takes, and what they say together.
 
-The first run takes the whole suite, the others only the files whose tests are inverted. Of each test counts
-the one run in which it was as it should be; in all others it must fail. When a run leaves no hope of a
+The first run takes the whole suite, the second only the files whose tests are inverted. Of each test counts
+the run in which it was as it should be; in the other it must fail. When a run leaves no hope of a
 reward, one last run shows the tests that were not seen as they are, so that every report is complete.
 """
 
@@ -84,6 +84,9 @@ class Rounds:
     def _file(self, name: str) -> str:
         return canaries.parts(name, self.spec["runner"], self.plan.sources)[0]
 
+    def _deciding(self) -> set[str]:
+        return {*self.spec["fail_to_pass"], *self.spec["new"]}
+
     def _forged(self) -> bool:
         return bool(self.reports[-1]["disagreements"] or self._passed_inverted())
 
@@ -91,7 +94,7 @@ class Rounds:
         """Whether what was seen so far could still earn the reward, and there is time to see the rest."""
         if self._forged() or self.reports[-1]["outcome"] != "finished":
             return False
-        decide = {*self.spec["fail_to_pass"], *self.spec["new"]}
+        decide = self._deciding()
         unseen = self.plan.tests() - self.true.keys()
         for name in (*decide, *self.spec["pass_to_pass"]):
             status = self.true.get(name, {}).get("status", "")
@@ -108,6 +111,7 @@ class Rounds:
             "results": [self._believed(result) for result in self.true.values()],
             "disagreements": list(dict.fromkeys(found))[:100],
             "outcome": bad[0] if bad else "finished",
+            "inverted": sum(1 for f in self.plan.functions if f.tests & self._deciding()),
             "seconds": round(time.monotonic() - self.first.begin, 3),
         }
 
@@ -122,7 +126,7 @@ class Rounds:
     def _believed(self, result: dict[str, Any]) -> dict[str, Any]:
         """An expected failure counts only where something of the project's expects one."""
         allowed = self.plan.expected_failures
-        decides = result["id"] in self.spec["fail_to_pass"] or result["id"] in self.spec["new"]
+        decides = result["id"] in self._deciding()
         if result["status"] != XFAILED or allowed is None or not decides or result["id"] in allowed:
             return result
         return result | {
