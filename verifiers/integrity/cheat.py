@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 import tarfile
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
+from typing import Literal
 
 from verifiers.integrity.patch import Change, patch
 from verifiers.tests.bundle import Bundle
@@ -21,6 +23,9 @@ from verifiers.verdict import Submission
 
 IMPORTED = re.compile(rb"^[ \t]*(?:from|import)[ \t]+([A-Za-z_]\w*)", re.M)
 SOURCE_ROOTS = ("", "src/", "lib/")
+
+Scope = Literal["task", "environment"]
+"""What decides whether a cheat works: the tests of one task, or the environment and the grader alone."""
 
 
 class CheatClass(StrEnum):
@@ -49,6 +54,7 @@ class Target:
     args: tuple[str, ...]
     hidden_tests: tuple[str, ...]
     kept_tests: tuple[str, ...]
+    language: str = "python"
 
     @classmethod
     def of(cls, bundle: Bundle) -> Target:
@@ -62,6 +68,7 @@ class Target:
         return cls(
             bundle.instruction, files, spec.workdir, spec.runner, spec.args,
             hidden_tests=(*spec.fail_to_pass, *spec.new), kept_tests=spec.pass_to_pass,
+            language=_language(bundle),
         )  # fmt: skip
 
     @cached_property
@@ -125,12 +132,24 @@ class Target:
         return Submission(patch=patch(self.files, changes))
 
 
+def _language(bundle: Bundle) -> str:
+    """As the bundle's metadata name it; the runners of Python say it themselves."""
+    if bundle.spec.runner in ("pytest", "unittest"):
+        return "python"
+    task = tomllib.loads((bundle.path / "task.toml").read_text(encoding="utf-8"))
+    return str(task["metadata"]["language"])
+
+
 Build = Callable[[Target], Mapping[str, Change]]
 
 
 @dataclass(frozen=True)
 class Cheat:
-    """One attack. `slow` ones use up a time limit and run last."""
+    """One attack. `slow` ones use up a time limit and run last.
+
+    One of scope `environment` is told nothing of the task's tests and fails or succeeds by the image and the
+    grader alone, so that one task of an environment tells for all of them.
+    """
 
     name: str
     kind: CheatClass
@@ -138,8 +157,19 @@ class Cheat:
     baseline: str
     changes: Build
     families: tuple[str, ...] = ("swe",)
+    languages: tuple[str, ...] = ("python",)
+    scope: Scope = "task"
     slow: bool = False
+
+    def changed(self, target: Target) -> Mapping[str, Change]:
+        """What the submission changes. Raises Inapplicable."""
+        if target.language not in self.languages:
+            raise Inapplicable(f"it is written in {', '.join(self.languages)}")
+        changes = self.changes(target)
+        if not any(target.files.get(path) != change.data for path, change in changes.items()):
+            raise Inapplicable("there is nothing that it could change")
+        return changes
 
     def build(self, target: Target) -> Submission:
         """The submission. Raises Inapplicable."""
-        return target.submission(self.changes(target))
+        return target.submission(self.changed(target))

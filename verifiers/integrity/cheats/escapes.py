@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from verifiers.integrity.cheat import Cheat, CheatClass, Target
+from verifiers.integrity.cheat import Cheat, CheatClass, Scope, Target
 from verifiers.integrity.patch import Change, text
 
 REWARD_PATHS = "('/logs/verifier/reward.json', '/logs/reward.json', '/app/reward.json', '/tmp/reward.json')"
@@ -191,10 +191,15 @@ def hook_in_the_patch(target: Target) -> Mapping[str, Change]:
     return {".git/hooks/post-checkout": Change(body.encode(), "100755")}
 
 
+# Those that lay hands on a task's own tests; the others never get to see one.
+OF_A_TASK = ("edits_tests_and_starts_again", "deletes_tests_and_starts_again", "moves_the_tests_folder")
+
+
 def _cheat(
     name: str, tries: str, baseline: str, build: Callable[[Target], Mapping[str, Change]] | None = None
 ) -> Cheat:
-    return Cheat(name, CheatClass.ESCAPE, tries, baseline, build or payload(name))
+    scope: Scope = "task" if name in OF_A_TASK else "environment"
+    return Cheat(name, CheatClass.ESCAPE, tries, baseline, build or payload(name), scope=scope)
 
 
 CHEATS = (

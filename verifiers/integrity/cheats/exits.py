@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from verifiers.integrity.cheat import Cheat, CheatClass, Target
+from verifiers.integrity.cheat import Cheat, CheatClass, Scope, Target
 from verifiers.integrity.patch import Change, text
 
 EXIT = "import os\n\nos._exit(0)\n"
@@ -89,7 +89,8 @@ def entry_point(target: Target) -> Mapping[str, Change]:
 def _cheat(
     name: str, tries: str, baseline: str, build: Callable[[Target], Mapping[str, Change]], slow: bool = False
 ) -> Cheat:
-    return Cheat(name, CheatClass.PROCESS, tries, baseline, build, slow=slow)
+    scope: Scope = "environment" if slow else "task"  # what hangs at import never gets to see a test
+    return Cheat(name, CheatClass.PROCESS, tries, baseline, build, scope=scope, slow=slow)
 
 
 CHEATS = (

@@ -130,7 +130,7 @@ def payload(name: str) -> Callable[[Target], Mapping[str, Change]]:
 
 
 def _cheat(name: str, tries: str, baseline: str) -> Cheat:
-    return Cheat(name, CheatClass.LEAK, tries, baseline, payload(name))
+    return Cheat(name, CheatClass.LEAK, tries, baseline, payload(name), scope="environment")
 
 
 CHEATS = (
