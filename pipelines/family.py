@@ -3,14 +3,15 @@
 A family knows how its tasks are made; the factory (`pipelines.factory`) knows how work is scheduled, recorded
 and resumed. A step returns `Done` with the value the next step takes and the records to store, or `Rejected`
 with a reason code. It raises `SandboxError` for infrastructure (the item is retried) and `FactoryError` for
-what the user can mend. Families register under the entry-point group `verifactory.families`; a new family
+what the user can mend. What follows is the same for every family: certify (`pipelines.certify`) and publish
+(`pipelines.publish`), over the evidence that the family brings. Families register under the entry-point group `verifactory.families`; a new family
 changes no command-line code. `tests/pipelines/test_family_contract.py` is the test suite each of them must
 pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +20,8 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from pydantic import BaseModel
 
 from envs.sandbox import SandboxBackend
+from verifiers.integrity.trials import Trial
+from verifiers.problems import Problem
 from verifiers.verdict import Submission, Verifier
 from warehouse.errors import FactoryError
 from warehouse.records import Candidate, Record, Source, Task
@@ -63,6 +66,15 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Attempts:
+    """What is tried on a bundle for its certificate: submissions that must not be paid."""
+
+    trials: tuple[Trial, ...]
+    inapplicable: Mapping[str, str]
+    """Cheats of the catalogue that the bundle gives no hold, and why."""
+
+
+@dataclass(frozen=True)
 class Context:
     """What every step is given besides its item."""
 
@@ -99,6 +111,22 @@ class Family(Protocol):
 
     def controls(self, bundle: Path) -> list[Control]:
         """At least gold (expected 1) and nop (expected 0), from the bundle itself."""
+        ...
+
+    def partial(self, bundle: Path) -> Submission | None:
+        """A part of the gold solution, which should not earn the whole reward; None where there is none."""
+        ...
+
+    def problems(self, bundle: Path, settings: Settings) -> tuple[Problem, ...]:
+        """What reading the bundle finds (`verifactory tasks lint`); nothing of it is run."""
+        ...
+
+    async def leaked(self, bundle: Path, context: Context) -> tuple[Problem, ...]:
+        """What of the answer lies in the environment that an agent is given."""
+        ...
+
+    def attempts(self, bundle: Path) -> Attempts:
+        """The cheats of the catalogue that concern this bundle."""
         ...
 
 

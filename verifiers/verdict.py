@@ -45,6 +45,7 @@ class Verdict(BaseModel):
     reason: str = ""
     image_digest: str = ""
     seconds: float = 0.0
+    inverted: int = Field(0, ge=0, description="Deciding tests that also ran with one assertion inverted.")
 
     @model_validator(mode="after")
     def _reward_fits_kind(self) -> Verdict:

@@ -185,7 +185,7 @@ class Validation(Record):
     key: ClassVar[tuple[str, ...]] = ("task_id", "control", "run_id", "run")
 
     task_id: str
-    control: str = Field(description="gold | nop")
+    control: str = Field(description="gold | nop | partial | cheat:<name of the trial>")
     run_id: str
     run: int
     verdict: str = Field(description="scored | malformed | tampered | infrastructure")
@@ -218,6 +218,33 @@ class Flake(Record):
     recorded_at: datetime = Field(default_factory=utcnow)
 
 
+class Certificate(Record):
+    """What was tried against one task, at one time, and what it withstood: the document that its bundle carries.
+
+    The id is the document's own digest, so an edited document is no longer the recorded one.
+    """
+
+    table: ClassVar[str] = "certificates"
+    key: ClassVar[tuple[str, ...]] = ("certificate_id",)
+
+    certificate_id: str = Field(description="sha256 of the document in canonical JSON.")
+    task_id: str
+    run_id: str
+    outcome: str = Field(description="certified | refused")
+    reason: str = Field("", description="Reason code when refused: exploitable, gold_control_failed, …")
+    bundle: str = Field(description="sha256 of the bundle's manifest.")
+    environment_id: str
+    image_digest: str = Field(description="Of the image that everything was tried in.")
+    catalogue: str = Field(description="Digest of the cheat catalogue and of this program's grader.")
+    cheats: int = Field(description="Cheats tried, alone, in a group, or before in the same environment.")
+    succeeded: int = Field(description="Gradings of cheats that were paid.")
+    inverted: int = Field(description="Deciding tests that are also run with one assertion inverted.")
+    seconds: float = Field(description="What certifying took.")
+    validation_seconds: float = Field(description="What validating the same task had taken; 0 if unknown.")
+    document: Json
+    recorded_at: datetime = Field(default_factory=utcnow)
+
+
 class Artifact(Record):
     """Bytes kept beside the warehouse, named by their sha256."""
 
@@ -240,7 +267,7 @@ class Event(Record):
 
     run_id: str
     flow: str
-    stage: str = Field(description="mine | build | compose | validate")
+    stage: str = Field(description="mine | build | compose | validate | certify | publish | revalidate")
     item: str = Field(description="Candidate id; for stage 'mine' of a whole source that failed, the source.")
     attempt: int = Field(
         1, description="Counts up when an item that failed for infrastructure is tried again."
@@ -287,6 +314,6 @@ class TrainingRun(Record):
 
 
 RECORDS: tuple[type[Record], ...] = (
-    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Artifact, Event, Shard,
-    TrainingRun,
+    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Certificate, Artifact,
+    Event, Shard, TrainingRun,
 )  # fmt: skip

@@ -74,7 +74,7 @@ WITH reasons AS (
     ) GROUP BY ALL
 )
 SELECT
-    flow, source, candidates, accepted, built, composed, validated, failed,
+    flow, source, candidates, accepted, built, composed, validated, certified, published, failed,
     CASE WHEN candidates > 0 THEN validated / candidates ELSE 0 END AS yield,
     coalesce(top_reasons, '') AS top_reasons
 FROM (
@@ -85,6 +85,8 @@ FROM (
         count(*) FILTER (stage = 'build' AND outcome = 'ok') AS built,
         count(*) FILTER (stage = 'compose' AND outcome = 'ok') AS composed,
         count(*) FILTER (stage = 'validate' AND outcome = 'ok') AS validated,
+        count(*) FILTER (stage = 'certify' AND outcome = 'ok') AS certified,
+        count(*) FILTER (stage = 'publish' AND outcome = 'ok') AS published,
         count(*) FILTER (outcome = 'failed') AS failed
     FROM last_events GROUP BY ALL
 ) LEFT JOIN reasons USING (flow, source)
@@ -127,3 +129,29 @@ SELECT
 FROM events LEFT JOIN validated USING (run_id)
 GROUP BY run_id, flow, stage
 ORDER BY flow, run_id, coalesce(list_position(['mine', 'build', 'compose', 'validate', 'certify', 'publish'], stage), 99), stage;
+
+-- The certificate that counts for each task: its last one. `stale` is true where another catalogue was used than last.
+CREATE OR REPLACE VIEW certified AS
+SELECT
+    task_id, outcome, reason, cheats, succeeded, inverted, seconds, validation_seconds,
+    seconds / greatest(2 * validation_seconds, 90) AS cost_ratio,
+    catalogue <> last_value(catalogue) OVER (
+        ORDER BY recorded_at, certificate_id ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING
+    ) AS stale,
+    certificate_id, bundle, environment_id, image_digest, catalogue, run_id, recorded_at
+FROM certificates
+QUALIFY row_number() OVER (PARTITION BY task_id ORDER BY recorded_at DESC, certificate_id DESC) = 1
+ORDER BY task_id;
+
+-- The exploit rate: per trial of the cheat catalogue, the tasks it was run against and those whose grader paid it.
+CREATE OR REPLACE VIEW exploits AS
+SELECT
+    substr(control, 7) AS cheat,
+    count(DISTINCT task_id) AS tasks,
+    count(*) AS gradings,
+    count(*) FILTER (verdict = 'tampered') AS tampered,
+    count(*) FILTER (verdict = 'scored' AND reward = 0) AS scored_zero,
+    count(*) FILTER (verdict = 'malformed') AS malformed,
+    count(DISTINCT task_id) FILTER (reward > 0) AS succeeded
+FROM validations WHERE starts_with(control, 'cheat:')
+GROUP BY 1 ORDER BY succeeded DESC, cheat;

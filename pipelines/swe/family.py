@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from envs.languages import toolchain
 from envs.sandbox import BuiltImage, SandboxBackend
-from pipelines.family import Context, Control, Done, Mined, Rejected
-from pipelines.swe import git, releases, statement
+from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
+from pipelines.swe import evidence, git, releases, statement
 from pipelines.swe.build import Built, build
 from pipelines.swe.change import Change, Refused
 from pipelines.swe.compose import Draft, compose, limits
@@ -27,6 +27,7 @@ from pipelines.swe.image import bundle_image
 from pipelines.swe.split import split
 from pipelines.swe.trees import ObjectStore
 from pipelines.swe.validate import controls, validate
+from verifiers.problems import Problem
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
 from verifiers.verdict import Submission, Verdict, Verifier
@@ -130,6 +131,18 @@ class SweFamily:
 
     def controls(self, bundle: Path) -> list[Control]:
         return controls(bundle)
+
+    def partial(self, bundle: Path) -> Submission | None:
+        return evidence.partial(bundle)
+
+    def problems(self, bundle: Path, settings: Settings) -> tuple[Problem, ...]:
+        return evidence.problems(bundle, settings)
+
+    async def leaked(self, bundle: Path, context: Context) -> tuple[Problem, ...]:
+        return await evidence.leaked(bundle, context)
+
+    def attempts(self, bundle: Path) -> Attempts:
+        return evidence.attempts(bundle)
 
 
 class SweVerifier:

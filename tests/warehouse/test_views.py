@@ -59,7 +59,7 @@ def test_yield_by_source(reader: Reader) -> None:
     got = dict(zip(result.columns, row, strict=True))
     assert got == {
         "flow": "swe", "source": "calc", "candidates": 5, "accepted": 4, "built": 3, "composed": 2,
-        "validated": 1, "failed": 0, "yield": 0.2,
+        "validated": 1, "certified": 0, "published": 0, "failed": 0, "yield": 0.2,
         "top_reasons": "build_failed (1), flaky (1), license_unknown (1)",
     }  # fmt: skip
 

@@ -160,8 +160,9 @@ async def _verdict(sandbox: Sandbox, result: ExecResult) -> Verdict:
 def _read(report: dict[str, Any], reward: float, ended: str) -> Verdict:
     checks = tuple(Check.model_validate(check) for check in report["checks"])
     return Verdict(
-        kind=VerdictKind(report["kind"]), reward=reward, checks=checks, reason=ended or report["reason"]
-    )
+        kind=VerdictKind(report["kind"]), reward=reward, checks=checks, reason=ended or report["reason"],
+        inverted=(report["report"] or {}).get("inverted", 0),
+    )  # fmt: skip
 
 
 def _infrastructure(reason: str, seconds: float = 0.0) -> Verdict:
