@@ -45,7 +45,9 @@ class TestReport(BaseModel):
         (), description="Files that could not be collected, by path."
     )
     exit_code: int | None = Field(description="Of the runner's last process; None when the limit ended it.")
-    outcome: str = Field(description="finished | timeout | oom | crashed | no_tests | rebuild_failed")
+    outcome: str = Field(
+        description="finished | timeout | oom | crashed | no_tests | build_failed | rebuild_failed"
+    )
     disagreements: tuple[str, ...] = Field(
         (), description="Where report stream, JUnit and exit code contradict each other."
     )

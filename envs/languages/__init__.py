@@ -9,7 +9,7 @@ plan; it knows images and sandboxes, and no language. Adding a language is one m
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -51,10 +51,25 @@ class Runner(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    framework: str = Field(description="pytest | unittest | …")
+    framework: str = Field(
+        description="pytest | unittest, which a reporter of ours is plugged into; else the name of a runner "
+        "that is a command and reports in a format of its own."
+    )
     version: str = Field("", description="As resolved; '' when it comes with the language.")
-    command: tuple[str, ...] = Field(description="Arguments before the reporter's and the selection's.")
+    command: tuple[str, ...] = Field(
+        description="Arguments before the reporter's and the selection's. `{out}` is a private folder for "
+        "reports; `{test_seconds}` and `{suite_seconds}` are the limits; an argument or variable with "
+        "`{seed}` is there in shuffled runs only."
+    )
     env: dict[str, str] = Field(default_factory=dict)
+    build: tuple[str, ...] = Field((), description="Command before every run; when it fails, no test ran.")
+    report: str = Field("", description="Parser of `envs/formats/report_<name>.py`.")
+    report_files: tuple[str, ...] = Field(
+        (), description="Globs below /app or, with `{out}/`, below that folder: report files for the parser."
+    )
+    log_report: str = Field(
+        "", description="Parser of the log: asked when no report file was left, compared with them else."
+    )
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,14 @@ class Toolchain(Protocol[R]):
     """One language. Every method but `resolve` and `smoke` is pure."""
 
     language: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    """Of the files that hold tests: whose tests a tree has most decides between toolchains that claim it."""
+    steering: ClassVar[str]
+    """Pattern of the files that steer a run of its tests, beyond those of Python; '' for none."""
+    compiled: ClassVar[str]
+    """Pattern of sources that would have to be compiled after a patch and that no run of the tests compiles;
+    '' when the test command builds what it tests.
+    """
 
     def claims(self, tree: Tree) -> bool:
         """Is this a project of the language?"""
@@ -103,6 +126,10 @@ class Toolchain(Protocol[R]):
 
     def is_test(self, path: str) -> bool:
         """Does the path hold tests, or what only tests use?"""
+        ...
+
+    def arguments(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Files and folders the runner is pointed at, of a tree's paths; () when its command says it."""
         ...
 
     def plan(self, upstream: Upstream) -> list[R] | Broken:
@@ -147,5 +174,10 @@ def toolchain(language: str) -> Toolchain[Any]:
 
 
 def detect(tree: Tree) -> Toolchain[Any] | None:
-    """The first toolchain that claims the tree."""
-    return next((t for t in map(toolchain, TOOLCHAINS) if t.claims(tree)), None)
+    """Of the toolchains that claim the tree, the one with most tests in it; the first of equals."""
+    claiming = [found for found in map(toolchain, TOOLCHAINS) if found.claims(tree)]
+
+    def tests(found: Toolchain[Any]) -> int:
+        return sum(1 for path in tree if path.endswith(found.suffixes) and found.is_test(path))
+
+    return max(claiming, key=tests, default=None)

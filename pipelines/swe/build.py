@@ -17,8 +17,6 @@ from pipelines.swe.split import SplitChange, split
 from pipelines.swe.trees import ObjectStore
 from warehouse.artifacts import ArtifactStore
 
-# Sources that must be compiled again after a patch; grading runs offline and does not.
-COMPILED = re.compile(r"\.(c|cc|cpp|cxx|h|hpp|pyx|pxd|pxi|rs|f|f90)$")
 # Reasons of a build that say nothing about the change: it is tried again.
 TRANSIENT = ("network_failed", "disk_full")
 
@@ -54,7 +52,8 @@ async def build(mined: Mined, context: Context) -> Done[Built] | Rejected:
         for path in (old, new)
         if path
     )
-    if compiled := sorted(path for path in touched if COMPILED.search(path)):
+    pattern = toolchain.compiled
+    if compiled := sorted(path for path in touched if pattern and re.search(pattern, path)):
         return Rejected(
             "compiled_change", f"{', '.join(compiled[:3])} would have to be compiled after a patch"
         )

@@ -65,7 +65,8 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
     text = statement.instruction(change, described, interface.section(names))
     spec = test_spec(
         parts, environment,
-        base_paths=built.base_paths, touched=built.touched, is_test=is_test, settings=context.settings,
+        toolchain=built.toolchain,
+        base_paths=built.base_paths, touched=built.touched, settings=context.settings,
     )  # fmt: skip
     task_id = content_id("swe", text, *_identity(spec, parts.hidden), environment.environment_id)
     tests = context.workdir / "tests" / task_id

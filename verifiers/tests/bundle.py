@@ -22,11 +22,14 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from envs import formats
 from verifiers.tests.spec import HiddenFile, TestSpec
 from warehouse.errors import FactoryError
 
 INSIDE = Path(__file__).resolve().parent / "inside"
 MANIFEST = "bundle.json"
+# What lies in a bundle and is not of it: the list itself, and what was found out about the bundle later.
+BESIDE = (MANIFEST, "certificate.json")
 
 TEST_SH = """\
 #!/bin/sh
@@ -112,6 +115,8 @@ def write_tests(folder: Path, spec: TestSpec, hidden: HiddenFiles) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for source in sorted(INSIDE.glob("*.py")):
         _write(folder / source.name, source.read_bytes())
+    for name in {spec.report, spec.log_report} - {""}:
+        _write(folder / f"report_{name}.py", formats.source(name))
     _write(folder / "test.sh", TEST_SH.encode(), executable=True)
     _write(folder / "spec.json", with_hidden(spec, hidden).to_json())
     for path, (_, data) in hidden.items():
@@ -173,7 +178,7 @@ def load(path: Path) -> Bundle:
         manifest = (path / MANIFEST).read_bytes()
         listed = json.loads(manifest)
         found = _digests(path)
-        found.pop(MANIFEST, None)
+        found = {name: digest for name, digest in found.items() if name not in BESIDE}
         wrong = sorted(
             name for name in {*found, *listed["files"]} if found.get(name) != listed["files"].get(name)
         )

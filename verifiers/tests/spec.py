@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -39,11 +39,34 @@ class TestSpec(BaseModel):
 
     schema_version: int = Field(SCHEMA, alias="schema")
     workdir: str = Field("/app", description="The project, a git repository with one commit.")
-    runner: Literal["pytest", "unittest"]
-    python: str = Field("/opt/venv/bin/python", description="Interpreter that runs the tests.")
+    runner: Literal["pytest", "unittest", "command"] = Field(
+        description="Of Python, with a reporter of ours in its process; or a command that reports by itself."
+    )
+    python: str = Field(
+        "", description="Interpreter that runs the tests; '' is the contract's, or none of a command."
+    )
     options: tuple[str, ...] = Field((), description="Options of the runner, passed on as they are.")
+    command: tuple[str, ...] = Field(
+        (),
+        description="Of the runner `command`, before `args`. `{out}` is a private folder, `{test_seconds}` "
+        "and `{suite_seconds}` are the limits; what names `{seed}` is there in shuffled runs only.",
+    )
+    build: tuple[str, ...] = Field(
+        (), description="Command before every run, as the test user; when it fails, no test ran."
+    )
+    report: str = Field(
+        "", pattern=r"^[a-z0-9_]*$", description="`report_<name>.py` beside the supervisor, the parser."
+    )
+    report_files: tuple[str, ...] = Field(
+        (), description="Globs of report files, below the project or with `{out}/` below that folder."
+    )
+    log_report: str = Field(
+        "",
+        pattern=r"^[a-z0-9_]*$",
+        description="Parser of the log, asked when no report file was left and compared with them else.",
+    )
     args: tuple[str, ...] = Field(
-        description="Test files and folders; those that a state lacks are left out."
+        (), description="Test files and folders; those that a state lacks are left out."
     )
     env: dict[str, str] = Field(
         default_factory=dict, description="Variables for the tests, besides the fixed ones."
@@ -67,11 +90,29 @@ class TestSpec(BaseModel):
         (),
         description="Files that steer tests but that the gold patch touches: submissions may, too.",
     )
+    steering: str = Field(
+        "",
+        description="Pattern of further files that steer tests: what a submission adds of them is removed.",
+    )
     fail_to_pass: tuple[str, ...] = ()
     pass_to_pass: tuple[str, ...] = ()
     new: tuple[str, ...] = Field(
         (), description="Tests that did not exist, or could not be collected, before."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _interpreter_by_contract(cls, values: Any) -> Any:
+        """Python's runners have the interpreter of the environment contract unless another is named."""
+        if isinstance(values, dict) and values.get("runner") != "command" and not values.get("python"):
+            return values | {"python": "/opt/venv/bin/python"}
+        return values
+
+    @model_validator(mode="after")
+    def _commands_report(self) -> TestSpec:
+        if (self.runner == "command") != bool(self.command and self.report):
+            raise ValueError("the runner `command`, and no other, needs `command` and `report`")
+        return self
 
     @model_validator(mode="after")
     def _roles_are_disjoint(self) -> TestSpec:
@@ -97,10 +138,14 @@ INFRASTRUCTURE = re.compile(
 
 
 def infrastructure(
-    paths: set[str] | frozenset[str], touched_by_gold: set[str] | frozenset[str]
+    paths: set[str] | frozenset[str], touched_by_gold: set[str] | frozenset[str], steering: str = ""
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(protected, unprotected) among the base tree's `paths`: what the gold patch touches stays open to
-    submissions.
+    submissions. `steering` is the toolchain's own pattern.
     """
-    steering = {path for path in paths | touched_by_gold if INFRASTRUCTURE.search(path)}
-    return tuple(sorted(steering - touched_by_gold)), tuple(sorted(steering & touched_by_gold))
+    steering_paths = {
+        path
+        for path in paths | touched_by_gold
+        if INFRASTRUCTURE.search(path) or (steering and re.search(steering, path))
+    }
+    return tuple(sorted(steering_paths - touched_by_gold)), tuple(sorted(steering_paths & touched_by_gold))

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from envs.languages import Broken, Healthy, Resolved, Runner, Upstream
-from envs.languages.python import image, metadata, paths, recipe, repair, resolve, smoke
+from envs.languages.python import image, metadata, recipe, repair, resolve, smoke
+from envs.languages.python import paths as test_paths
 from envs.languages.python.recipe import PythonRecipe
 from envs.languages.tree import Tree
 from envs.sandbox import Sandbox
@@ -19,12 +21,18 @@ class PythonToolchain:
     """See `envs.languages.Toolchain`; the parts are modules of this package."""
 
     language: ClassVar[str] = "python"
+    suffixes: ClassVar[tuple[str, ...]] = (".py",)
+    steering: ClassVar[str] = ""
+    compiled: ClassVar[str] = r"\.(c|cc|cpp|cxx|h|hpp|pyx|pxd|pxi|rs|f|f90)$"
 
     def claims(self, tree: Tree) -> bool:
         return any(name in tree for name in metadata.PROJECT_FILES)
 
     def is_test(self, path: str) -> bool:
-        return paths.is_test(path)
+        return test_paths.is_test(path)
+
+    def arguments(self, paths: Iterable[str]) -> tuple[str, ...]:
+        return test_paths.arguments(paths)
 
     def plan(self, upstream: Upstream) -> list[PythonRecipe] | Broken:
         return recipe.plan(upstream)

@@ -9,6 +9,7 @@ a package.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 # Folders that hold tests wherever they lie, also inside a package.
@@ -48,3 +49,20 @@ def is_test(path: str) -> bool:
 def is_test_module(path: str) -> bool:
     """A Python file from which a runner may collect tests."""
     return is_test(path) and bool(re.fullmatch(r"test.*\.py|.*_tests?\.py", PurePosixPath(path).name))
+
+
+def arguments(paths: Iterable[str]) -> tuple[str, ...]:
+    """What the runner is pointed at: the outermost folders of tests, and test modules that lie elsewhere.
+
+    Naming them, instead of collecting from the root, keeps examples and vendored suites out, and does not
+    depend on a configuration that differs between the states.
+    """
+    found: set[str] = set()
+    for path in paths:
+        pure = PurePosixPath(path)
+        if pure.suffix != ".py" or not is_test(path):
+            continue
+        # A folder is a test folder when any module in it would count as a test.
+        folders = [str(p) for p in reversed(pure.parents) if str(p) != "." and is_test(f"{p}/any_module.py")]
+        found.add(folders[0] if folders else path)
+    return tuple(sorted(found))

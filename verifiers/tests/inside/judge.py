@@ -38,7 +38,7 @@ def judge(spec: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     listing = "; ".join(f"{name} ({seen(name)})" for name in broken[:50])
     evidence = f"{len(broken)} of {total} broken: {listing}"[:4000] if broken else f"{total} maintained"
     checks.append({"name": "pass_to_pass", "passed": not broken, "score": kept, "evidence": evidence})
-    forged = [text for text in report["disagreements"] if not text.startswith("exit:")]
+    forged = [text for text in report["disagreements"] if not text.startswith(("exit:", "report:"))]
     whole = report["outcome"] == "finished" and not report["disagreements"]
     told = [] if report["results"] else [report["log"][-1000:]]
     evidence = "; ".join([report["outcome"], *report["disagreements"], *told])[:2000]

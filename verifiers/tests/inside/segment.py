@@ -55,6 +55,10 @@ class Segment:
     read: int = 0
     buffer: bytes = b""
 
+    def hear(self, data: bytes) -> None:
+        """Output of the process: its end is kept."""
+        self.log = (self.log + data)[-LOG_BYTES:]
+
     def feed(self, data: bytes, now: float) -> None:
         self.read += len(data)
         *lines, self.buffer = (self.buffer + data).split(b"\n")
@@ -142,22 +146,24 @@ class Process:
     environment: dict[str, str]
     deadline: float
 
-    def run(self, segment: Segment, stream: tuple[int, int]) -> None:
-        reader, writer = stream
+    def run(self, segment: Segment, stream: tuple[int, int] | None = None) -> None:
+        """Run to the end. `stream` is a pipe for our reporter; a command that reports itself has none."""
+        reader, writer = stream or (-1, -1)
         kills = _oom_kills()
         try:
             process = subprocess.Popen(
                 self.argv, cwd=self.spec["workdir"], env=self.environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[writer], start_new_session=True,
-                preexec_fn=self.account.enter,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=[writer] if stream else [],
+                start_new_session=True, preexec_fn=self.account.enter,
             )  # fmt: skip
         except OSError as error:
             raise Broken(f"{self.argv[0]} does not start: {error}") from None
-        os.close(writer)
+        if stream:
+            os.close(writer)
         segment.since = time.monotonic()
         assert process.stdout is not None
         with selectors.DefaultSelector() as selector, process.stdout:
-            for source in (reader, process.stdout.fileno()):
+            for source in (*([reader] if stream else []), process.stdout.fileno()):
                 os.set_blocking(source, False)
                 selector.register(source, selectors.EVENT_READ)
             self._watch(process, segment, selector, reader)
@@ -168,7 +174,8 @@ class Process:
             self.account.kill_all()
             while self._read(segment, selector, reader, timeout=0):
                 pass
-        os.close(reader)
+        if stream:
+            os.close(reader)
         segment.exit_code = process.returncode if process.returncode >= 0 else 128 - process.returncode
         segment.out_of_memory = _oom_kills() > kills
 
@@ -216,7 +223,7 @@ class Process:
                     segment.feed(data, time.monotonic())
             else:
                 got = True
-                segment.log = (segment.log + data)[-LOG_BYTES:]
+                segment.hear(data)
         if not selector.get_map():
             time.sleep(0.01)  # both pipes are closed and the process lives on: do not spin
         return got

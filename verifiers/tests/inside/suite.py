@@ -15,6 +15,7 @@ import shutil
 import stat
 import time
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,23 @@ class Suite:
         self.outcome = "no_tests"
         self.exit_code: int | None = None
         self.log = b""
+        self.enough: Callable[[], bool] = lambda: False
+        """Whether what has become of the tests so far is all that is asked."""
         self.begin = time.monotonic()
         self.deadline = self.begin + spec["suite_seconds"]
-        if not os.access(spec["python"], os.X_OK):
-            raise Broken(f"The image has no interpreter {spec['python']}.")
-        for name in ("reporter_channel.py", f"reporter_{spec['runner']}.py"):
-            shutil.copyfile(HERE / name, private / name)
-            os.chmod(private / name, 0o644)
+        self._prepare()
         self.home = self._folder("home")
         self.out = self._folder("out")
         # The project belongs to more than one user, which git refuses to work in otherwise.
         (self.home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n")
+
+    def _prepare(self) -> None:
+        """What the runner needs besides the project."""
+        if not os.access(self.spec["python"], os.X_OK):
+            raise Broken(f"The image has no interpreter {self.spec['python']}.")
+        for name in ("reporter_channel.py", f"reporter_{self.spec['runner']}.py"):
+            shutil.copyfile(HERE / name, self.private / name)
+            os.chmod(self.private / name, 0o644)
 
     def _folder(self, name: str) -> Path:
         path = self.private / name
@@ -65,8 +72,9 @@ class Suite:
 
     def environment(self, seed: int | None, faketime: str) -> dict[str, str]:
         """A clean environment, the same on every host. Hash order is fixed, and shuffled with the tests."""
+        first = f"{os.path.dirname(self.spec['python'])}:" if self.spec["python"] else ""
         values = {
-            "PATH": f"{os.path.dirname(self.spec['python'])}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{first}/usr/local/bin:/usr/bin:/bin",
             "HOME": str(self.home), "USER": self.account.name, "LOGNAME": self.account.name,
             "LANG": "C.UTF-8", "TZ": "UTC", "PYTHONNOUSERSITE": "1",
             "PYTHONHASHSEED": str((seed or 0) % 2**32),
@@ -91,7 +99,7 @@ class Suite:
         spec = self.spec | {"collect_seconds": self.spec["suite_seconds"]}
         Process(
             spec, self.account, list(self.spec["rebuild"]), self.environment(None, ""), self.deadline
-        ).run(segment, os.pipe())
+        ).run(segment)
         self.log = segment.log
         self.exit_code = segment.exit_code
         if segment.exit_code:
@@ -181,6 +189,9 @@ class Suite:
         """Whether another process is needed; sets the outcome as things stand."""
         if segment.killed == "suite":
             self.outcome = "timeout"
+            return False
+        if self.enough():
+            self.outcome = "cut short"
             return False
         if not segment.collection_finished:
             self.outcome = (

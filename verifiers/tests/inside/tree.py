@@ -45,6 +45,17 @@ class Tree:
         if not (self.root / ".git").is_dir():
             raise Broken(f"{self.root} is not a git repository.")
         self.pristine = self._list_pristine()
+        # Of the files that steer tests, those that the image's own build has made stay (a Makefile that
+        # `configure` wrote): no submission has been applied yet.
+        self.steering = re.compile(spec["steering"]) if spec.get("steering") else None
+        self.made = frozenset(p for p in map(self._name, self._walk()) if self._steers(p))
+
+    def _name(self, path: str) -> str:
+        return os.path.relpath(path, self.root)
+
+    def _steers(self, name: str) -> bool:
+        """By its name, a file that steers tests by the toolchain's own pattern."""
+        return bool(self.steering and self.steering.search(name))
 
     def _git(
         self, *arguments: str, git_dir: Path | None = None, stdin: bytes = b""
@@ -153,10 +164,11 @@ class Tree:
         self._remove_shadows()
         folders = tuple(path for path in self.protected if path.endswith("/"))
         for path in list(self._walk()):
-            name = os.path.relpath(path, self.root)
+            name = self._name(path)
             steers = os.path.basename(path) in INFRASTRUCTURE or (
                 name.startswith(folders) and not _is_folder(path)
             )
+            steers = steers or (self._steers(name) and name not in self.made and not _is_folder(path))
             if (
                 steers
                 and name not in self.pristine
@@ -177,7 +189,7 @@ class Tree:
         its name.
         """
         for path in list(self._walk()):
-            name = os.path.relpath(path, self.root)
+            name = self._name(path)
             if name.endswith((".pyc", ".pyo")) and name not in self.pristine:
                 _remove(Path(path))
         for test in {*self.hidden, *self.protected}:
@@ -189,7 +201,7 @@ class Tree:
                 stem,
                 stem.with_name(stem.name + ".so"),
             ):
-                name = os.path.relpath(path, self.root)
+                name = self._name(str(path))
                 ours = name in self.pristine or any(
                     p.startswith(name + "/") for p in (*self.pristine, *self.hidden)
                 )
