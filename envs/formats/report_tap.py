@@ -1,10 +1,10 @@
 """TAP 12 to 14: bats, prove -v, node --test, node-tap, tape, AVA.
 
 A test's id is its path of descriptions, `file > parent > child`; one without a description goes by its
-number. The file is told by `prove` before each file's lines, and by Node in a test's details. Of a test with
-subtests only these are reported, unless it failed though they did not. tape and AVA write a comment with the
-test's name and then its assertions: there the comment is the test, and its assertions decide. Two tests with
-one id are both returned: the worse counts.
+number. The file is told by `prove`, or a command like it, before each file's lines. Of a test with subtests
+only these are reported, unless it failed though they did not. tape and AVA write a comment with the test's
+name and then its assertions: there the comment is the test, and its assertions decide. Two tests with one id
+are both returned: the worse counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ _PROVE = re.compile(
     r"^(\S.*?)[ \t]\.{2,}[ \t]*(ok|skipped.*|dubious.*|failed.*|all .*|no subtests.*)?$", re.I
 )
 _SKIP_ALL = re.compile(r"^1\.\.0[ \t]+#[ \t]*skip\S*[ \t]*(.*)$", re.I)
-_LOCATION = re.compile(r"^location:[ \t]*['\"]?(.*?)(?::\d+)?(?::\d+)?['\"]?$")
 _SUMMARY = re.compile(
     r"^# (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms|ok|skip)\b[ \t:]*[\d.]*$"
 )
@@ -58,7 +57,6 @@ class _Test:
         self.seconds = 0.0
         self.message: list[str] = []
         self.children: list[_Test] = []
-        self.file = ""
         self.suite = False
 
     def results(self, prefix: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -117,9 +115,7 @@ class _Reader:
 
     def known(self, test: _Test, text: str) -> None:
         """Details that decide more than a message."""
-        if match := _LOCATION.match(text):
-            test.file = match[1]
-        elif text in ("type: 'suite'", "type: suite", 'type: "suite"'):
+        if text in ("type: 'suite'", "type: suite", 'type: "suite"'):
             test.suite = True
         elif match := re.match(r"duration_ms:[ \t]*([\d.]{1,20})$", text):
             test.seconds = _number(match[1]) / 1000
@@ -137,7 +133,7 @@ class _Reader:
             self.close_file(match[1])
         elif match := _SKIP_ALL.match(line.strip()):
             self.skip_all(line, match[1])
-        elif self.last is not None and self.last.status == FAILED and line.lstrip().startswith("#"):
+        elif self.last is not None and self.last.status == FAILED and _is_diagnostic(line):
             self.last.message.append(line.strip()[1:].strip())
 
     def test(self, match: re.Match[str]) -> None:
@@ -172,8 +168,9 @@ class _Reader:
 
     def comment(self, name: str) -> None:
         """The name of a test; its assertions follow."""
-        skipped = re.match(r"SKIP[ \t]+(.*)", name)
-        self.group = _Test(0, skipped[1] if skipped else name, SKIPPED if skipped else "")
+        marked = re.match(r"(SKIP|TODO)[ \t]+(.*)", name)
+        status = SKIPPED if marked and marked[1] == "SKIP" else ""
+        self.group = _Test(0, marked[2] if marked else name, status)
         self.pending.append(self.group)
 
     def assertion(self, test: _Test) -> None:
@@ -196,13 +193,13 @@ class _Reader:
         """What is still indented has lost its parent: its run was cut off, and it has no id."""
         for test in self.pending:
             if test.indent == 0 and test.status:
-                self.done.extend(test.results((self.file or test.file or _file_below(test),)))
+                self.done.extend(test.results((self.file,)))
         self.pending, self.open, self.group, self.last, self.details = [], [], None, None, None
         self.file = following
 
 
-def _file_below(test: _Test) -> str:
-    return next((child.file for child in test.children if child.file), "")
+def _is_diagnostic(line: str) -> bool:
+    return line.lstrip().startswith("#") and not _SUMMARY.match(line)
 
 
 def _number(text: str) -> float:
