@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipelines.family import Context, Control, Done, Rejected
 from pipelines.swe import licenses
@@ -30,7 +32,23 @@ DATE_SHIFT = "+400d"
 CONFIRMATIONS = 2
 
 
-async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[Task] | Rejected:
+@dataclass(frozen=True)
+class Origin:
+    """Which family a task is of, out of which other task it was made, and what its bundle says of that."""
+
+    family: str = "swe"
+    kind: str = ""
+    """'' is the one that its tests say."""
+    parent: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+UPSTREAM = Origin()
+
+
+async def validate(
+    draft: Draft, context: Context, verifier: Verifier, origin: Origin = UPSTREAM
+) -> Done[Task] | Rejected:
     """Repeat, quarantine, render, run the controls."""
     try:
         runs = await repeated_runs(draft, context)
@@ -39,11 +57,11 @@ async def validate(draft: Draft, context: Context, verifier: Verifier) -> Done[T
     stability = assess(draft.classification, runs)
     evidence = [*outcomes(draft, stability, runs, context.run_id), *flakes(draft, stability, context.run_id)]
     if stability.stable.reason:
-        task = task_record(draft, stability, context, bundle="")
+        task = task_record(draft, stability, context, origin, bundle="")
         told = ", ".join(stability.quarantine_lines()[:3])
         return _rejected(task, stability.stable.reason, told, evidence, context)
-    bundle = await asyncio.to_thread(render_bundle, draft, stability, context)
-    task = task_record(draft, stability, context, bundle=bundle.sha256)
+    bundle = await asyncio.to_thread(render_bundle, draft, stability, context, origin)
+    task = task_record(draft, stability, context, origin, bundle=bundle.sha256)
     validations = [
         await control_outcome(
             verifier,
@@ -104,7 +122,9 @@ async def _run(
     return Run(state=state, conditions=conditions, report=report)
 
 
-def render_bundle(draft: Draft, stability: Stability, context: Context) -> BundleDigest:
+def render_bundle(
+    draft: Draft, stability: Stability, context: Context, origin: Origin = UPSTREAM
+) -> BundleDigest:
     """The Harbor directory, with the roles that held."""
     change, environment, stable = draft.built.change, draft.built.environment, stability.stable
     spec = draft.spec.model_copy(
@@ -117,7 +137,7 @@ def render_bundle(draft: Draft, stability: Stability, context: Context) -> Bundl
     return render(
         context.settings.bundles / draft.task_id,
         task_id=draft.task_id,
-        kind=draft.classification.kind,
+        kind=origin.kind or draft.classification.kind,
         repo=change.repo,
         instruction=draft.instruction,
         environment_dir=environment.context,
@@ -138,6 +158,7 @@ def render_bundle(draft: Draft, stability: Stability, context: Context) -> Bundl
             "statement_source": draft.statement.source,
             "statement_check": "rules",
             "quarantined": len(stability.quarantined),
+            **origin.metadata,
         },
         memory_mb=context.settings.memory_mb,
         cpus=context.settings.cpus,
@@ -145,14 +166,17 @@ def render_bundle(draft: Draft, stability: Stability, context: Context) -> Bundl
     )
 
 
-def task_record(draft: Draft, stability: Stability, context: Context, *, bundle: str) -> Task:
+def task_record(
+    draft: Draft, stability: Stability, context: Context, origin: Origin = UPSTREAM, *, bundle: str
+) -> Task:
     change, parts, stable = draft.built.change, draft.built.split, stability.stable
     return Task(
         task_id=draft.task_id,
         candidate_id=draft.built.mined.candidate.candidate_id,
         environment_id=draft.built.environment.environment_id,
-        family="swe",
-        kind=draft.classification.kind,
+        family=origin.family,
+        kind=origin.kind or draft.classification.kind,
+        parent=origin.parent,
         repo=change.repo,
         language=draft.built.environment.language,
         license=change.license,
