@@ -1,7 +1,7 @@
 """The JSON report of Jest (`--json --outputFile`) and of Vitest (`--reporter=json`), which have one shape.
 
 A test's id is `file > describe > … > title`, the file relative to the project. A file that could not be
-loaded has no tests, and so no results: what it holds is missing.
+loaded has no tests: it is a collection error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ def parse(log: bytes, files: dict[str, bytes]) -> list[dict[str, Any]]:
             file = _text(suite.get("name") or suite.get("testFilePath")).removeprefix(ROOT)
             tests = _list(suite.get("assertionResults") or suite.get("testResults"))
             results.extend(_result(file, test) for test in tests)
+            if not tests and suite.get("status") == "failed":
+                message = _text(suite.get("message"))[:MESSAGE_CHARS]
+                results.append({"id": file, "status": "error", "message": message, "collection": True})
     return results
 
 
