@@ -4,8 +4,8 @@ Prefect schedules (see `pipelines.flows`); nothing here imports it. One *shard* 
 named it. Its run id is a hash of family and source, so the same command run again finds its own events and
 goes on where it stopped:
 
-- an item is *decided* once it has an `ok` event at `validate` or a `rejected` event anywhere; it is never
-  touched again;
+- an item is *decided* once it has an `ok` event at its last stage or a `rejected` event anywhere; it is never
+  touched again (the last stage is `publish`, or `validate` where the settings say not to certify);
 - an item whose last event is `failed` (infrastructure) is tried again, as the next attempt;
 - everything one item produced is flushed as one outbox unit, so a kill leaves it wholly recorded or not at
   all.
@@ -15,20 +15,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from envs.sandbox import SandboxError
+from pipelines.certify import certify
 from pipelines.family import Context, Done, Family, Mined, Rejected
+from pipelines.publish import publish
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.query import Reader
-from warehouse.records import Event, Record, content_id
+from warehouse.records import Event, Flake, Record, content_id
 from warehouse.settings import Settings
 
-STAGES = ("build", "compose", "validate")
-LAST = STAGES[-1]
+STAGES = ("build", "compose", "validate", "certify", "publish")
+UNCERTIFIED = STAGES[:3]
 # A daemon hiccup should not cost a task, and a broken daemon should not cost an hour.
 TRIES = 2
 
@@ -60,6 +62,11 @@ class Quiet:
     def ended(self, item: str) -> None: ...
 
 
+def stages(settings: Settings) -> tuple[str, ...]:
+    """The stages that an item goes through: the family's, then those that are the same for every family."""
+    return STAGES if settings.certify else UNCERTIFIED
+
+
 def run_id(family: str, source: str, options_key: object, again: str = "") -> str:
     """The id of a shard's run: the same source mined the same way is the same run."""
     short = "".join(c if c.isalnum() else "-" for c in source.rstrip("/").rsplit("/", 1)[-1])[:30].strip("-")
@@ -85,7 +92,7 @@ class Ledger:
         attempts: dict[str, int] = {}
         for item, stage, attempt, outcome in Reader(settings).sql(query, {"run": run}).rows:
             attempts[item] = max(attempts.get(item, 0), attempt)
-            if outcome == "rejected" or (stage == LAST and outcome == "ok"):
+            if outcome == "rejected" or (stage == stages(settings)[-1] and outcome == "ok"):
                 decided[item] = outcome
         return cls(decided, attempts)
 
@@ -177,14 +184,14 @@ async def process(
     *,
     first_attempt: int = 1,
 ) -> None:
-    """Build, compose and validate one candidate. Its records and events reach the outbox as one unit."""
+    """Take one candidate through every stage. Its records and events reach the outbox as one unit."""
     item = mined.candidate.candidate_id
     outbox = Outbox(context.settings)
     for attempt in range(first_attempt, first_attempt + TRIES):
-        value: Any = mined
-        for stage in STAGES:
+        line = _Line(family, context, mined)
+        for stage in stages(context.settings):
             progress.stage(item, stage, "…")
-            outcome, result = await _step(getattr(family, stage), value, context)
+            outcome, result = await line.step(stage)
             records, reason, detail = _told(result)
             outbox.append(
                 [
@@ -199,7 +206,6 @@ async def process(
             progress.stage(item, stage, outcome)
             if outcome != "ok":
                 break
-            value = result.value.value
         outbox.flush()
         if outcome != "failed" or attempt == first_attempt + TRIES - 1:
             tally_path(tally, stage, outcome, reason)
@@ -213,15 +219,44 @@ class _Timed:
     seconds: float
 
 
-async def _step(step: Callable[..., Any], value: Any, context: Context) -> tuple[str, _Timed]:
-    """Run one step. Infrastructure failures are an outcome, bugs and bad input are exceptions."""
-    started = time.monotonic()
-    try:
-        result = await step(value, context)
-    except SandboxError as error:
-        return "failed", _Timed(error, time.monotonic() - started)
-    outcome = "ok" if isinstance(result, Done) else "rejected"
-    return outcome, _Timed(result, time.monotonic() - started)
+@dataclass
+class _Line:
+    """One item on its way through the stages, with what each of them gave."""
+
+    family: Family
+    context: Context
+    mined: Mined
+    done: dict[str, _Timed] = field(default_factory=dict)
+
+    async def step(self, stage: str) -> tuple[str, _Timed]:
+        """Run one stage. Infrastructure failures are an outcome, bugs and bad input are exceptions."""
+        started = time.monotonic()
+        try:
+            result = await self._run(stage)
+        except SandboxError as error:
+            return "failed", _Timed(error, time.monotonic() - started)
+        self.done[stage] = _Timed(result, time.monotonic() - started)
+        return "ok" if isinstance(result, Done) else "rejected", self.done[stage]
+
+    async def _run(self, stage: str) -> Done[Any] | Rejected:
+        match stage:
+            case "build":
+                return await self.family.build(self.mined, self.context)
+            case "certify":
+                validated = self.done["validate"]
+                flakes = [record for record in validated.value.records if isinstance(record, Flake)]
+                return await certify(
+                    self.family, self._value("validate"), self.context,
+                    validation_seconds=validated.seconds, flakes=flakes,
+                )  # fmt: skip
+            case "publish":
+                return await publish(self._value("validate"), self._value("certify"), self.context)
+            case _:
+                before = STAGES[STAGES.index(stage) - 1]
+                return await getattr(self.family, stage)(self._value(before), self.context)
+
+    def _value(self, stage: str) -> Any:
+        return self.done[stage].value.value
 
 
 def _told(timed: _Timed) -> tuple[tuple[Record, ...], str, str]:

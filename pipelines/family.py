@@ -4,9 +4,9 @@ A family knows how its tasks are made; the factory (`pipelines.factory`) knows h
 and resumed. A step returns `Done` with the value the next step takes and the records to store, or `Rejected`
 with a reason code. It raises `SandboxError` for infrastructure (the item is retried) and `FactoryError` for
 what the user can mend. What follows is the same for every family: certify (`pipelines.certify`) and publish
-(`pipelines.publish`), over the evidence that the family brings. Families register under the entry-point group `verifactory.families`; a new family
-changes no command-line code. `tests/pipelines/test_family_contract.py` is the test suite each of them must
-pass.
+(`pipelines.publish`), over the evidence that the family brings. Families register under the entry-point group
+`verifactory.families`; a new family changes no command-line code. `tests/pipelines/test_family_contract.py`
+is the test suite each of them must pass.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from prefect.utilities.annotations import quote  # noqa: E402
 
 from envs.docker.backend import DockerBackend  # noqa: E402
 from envs.docker.cleanup import enforce_disk_budget, reclaim  # noqa: E402
-from pipelines.factory import Progress, Quiet, Tally, mine, process_batch, run_id  # noqa: E402
+from pipelines.factory import STAGES, Progress, Quiet, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
 from pipelines.work_folder import work_folder  # noqa: E402
@@ -97,7 +97,7 @@ async def shard_flow(
 
 def tally_rows(tally: Tally) -> list[dict[str, Any]]:
     """The funnel of one shard as table rows."""
-    order = ("mine", "build", "compose", "validate")
+    order = ("mine", *STAGES)
     return [
         {
             "stage": stage,

@@ -47,7 +47,11 @@ async def control_outcome(
         expected=control.expected,
         passed=verdict.kind is VerdictKind.SCORED and verdict.reward == control.expected,
         checks=to_json(
-            {"reason": verdict.reason, "checks": [check.model_dump() for check in verdict.checks]}
+            {
+                "reason": verdict.reason,
+                "checks": [check.model_dump() for check in verdict.checks],
+                "inverted": verdict.inverted,
+            }
         ),
         image_digest=verdict.image_digest,
         seconds=time.monotonic() - started,

@@ -219,7 +219,7 @@ class Flake(Record):
 
 
 class Certificate(Record):
-    """What was tried against one task, at one time, and what it withstood: the document that its bundle carries.
+    """What was tried against one task, once, and what it withstood: the document that its bundle carries.
 
     The id is the document's own digest, so an edited document is no longer the recorded one.
     """

@@ -50,6 +50,11 @@ class Settings(BaseSettings):
         ge=1,
         description="Test runs before and after the gold patch: first in natural order, then shuffled.",
     )
+    certify: bool = Field(
+        True,
+        description="Certify and publish what was validated; otherwise tasks stay validated until "
+        "`verifactory tasks certify` and `publish`.",
+    )
     test_seconds: float = Field(60, gt=0, description="Limit of one test, in seconds.")
     suite_seconds: float = Field(600, gt=0, description="Limit of one run of a whole suite, in seconds.")
     build_seconds: float = Field(900, gt=0, description="Limit of one environment build, in seconds.")

@@ -155,3 +155,10 @@ SELECT
     count(DISTINCT task_id) FILTER (reward > 0) AS succeeded
 FROM validations WHERE starts_with(control, 'cheat:')
 GROUP BY 1 ORDER BY succeeded DESC, cheat;
+
+-- Published tasks that no longer held, and why.
+CREATE OR REPLACE VIEW decay AS
+SELECT task_id, t.repo, t.family, t.language, e.reason, e.recorded_at AS retired_at, e.run_id
+FROM task_events e JOIN tasks t USING (task_id)
+WHERE e.event = 'status' AND e.value = 'retired'
+ORDER BY retired_at DESC, task_id;

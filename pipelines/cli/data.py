@@ -18,7 +18,11 @@ LAYOUTS = "parquet | harbor | harbor-parquet | swebench | swebench-tasks | sft"
 
 def sql(
     query: Annotated[
-        str, typer.Argument(help="One SELECT; views: funnel, task_overview, yield_by_source, flaky, cost.")
+        str,
+        typer.Argument(
+            help="One SELECT; views: funnel, task_overview, yield_by_source, flaky, cost, certified, "
+            "exploits, decay."
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False,
     as_csv: Annotated[
@@ -74,12 +78,12 @@ def export(
     where: Annotated[
         str,
         typer.Option(help="SQL predicate over task_overview; nothing is exported that it does not select."),
-    ] = "status IN ('validated', 'certified', 'published')",
+    ] = "status = 'published'",
 ) -> None:
     """Export tasks for trainers and other harnesses.
 
     parquet takes whatever --where selects, of any status. The other layouts are made from bundles and take
-    only verified tasks (validated, certified, published) among those. Repositories, not tasks, are split into
+    only published tasks, which have a certificate, among those. Repositories, not tasks, are split into
     train and validation; a recorded split wins, and a selection that would leave train empty goes to train.
 
     Example: verifactory export harbor tasks/ --where "repo = 'humanize'"

@@ -1,4 +1,7 @@
-"""`verifactory tasks ls | show | verify`: a task's instruction, tests, evidence; its controls run again."""
+"""`verifactory tasks ls | show | verify | …`: a task's instruction, tests, evidence; its controls run again.
+
+Certifying and publishing are in `pipelines.cli.certify`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from pipelines.cli import certify
 from pipelines.cli.terminal import err, heading, out, show_json, show_table
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
-app = typer.Typer(help="Look at tasks, and run their controls again.", no_args_is_help=True)
+app = typer.Typer(help="Look at tasks, try them, certify and publish them.", no_args_is_help=True)
 
 WHERE = typer.Option(help="SQL predicate over task_overview.")
+CERTIFICATE = ("outcome", "reason", "cheats", "succeeded", "inverted", "seconds", "issued")
 COLUMNS = "task_id, family, kind, repo, language, status, difficulty, license"
 
 
@@ -68,6 +73,8 @@ def show(
     out.print(f"pass_to_pass: {len(record.pass_to_pass)}")
     heading("controls")
     show_table(("control", "run", "verdict", "reward", "expected", "passed", "seconds"), proof["validations"])
+    heading("certificate")
+    show_table(CERTIFICATE, proof["certificates"])
     heading("stability")
     show_table(("state", "runs", "wavered", "upper bound (95 %)"), proof["flakes"])
     out.print(f"licence {plain(record.license)}, bundle {settings.bundles / record.task_id}", soft_wrap=True)
@@ -110,3 +117,7 @@ def verify(
     if failed:
         tasks = sorted({row["task_id"] for row in failed})
         raise FactoryError(f"{len(failed)} control runs were not as expected, of tasks: {', '.join(tasks)}.")
+
+
+for command in (certify.lint, certify.certify, certify.publish, certify.revalidate):
+    app.command()(command)

@@ -1,7 +1,8 @@
 """Harbor layouts: the bundles themselves with a dataset manifest, or one Parquet row a bundle.
 
 A bundle is already a Harbor 1.4 task, so nothing is rendered here: what validation graded is handed over
-byte for byte, and a bundle whose bytes are no longer those that were validated is not exported.
+byte for byte, with its certificate.json. A bundle whose bytes are no longer those that were validated, or
+whose certificate is not the recorded one, is not exported.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tomli_w
 from pipelines.export.bundles import content_hash, task_tar, verified_bundle
 from pipelines.export.selection import LeftOut, Selected, Selection, select
 from pipelines.export.shards import write_parquet
+from pipelines.publish import certified, last_certificates
 from warehouse.export.card import Card
 from warehouse.export.publication import ExportReport, Written, publish, refuse_existing
 from warehouse.records import Task
@@ -49,6 +51,7 @@ def select_whole(settings: Settings, where: str) -> Selection:
     """
 
     def prepare(task: Task) -> Task:
+        certified(settings, task, last_certificates(settings, [task]).get(task.task_id))
         if any((settings.bundles / task.task_id / "tests").rglob(".harborignore")):
             raise LeftOut("its tests have a .harborignore, by which Harbor would leave out others")
         return task
@@ -77,7 +80,7 @@ def _dataset_name(out: Path) -> str:
 
 
 def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
-    """Copy the verified tasks for which `where` holds to `out/<task_id>/`, with dataset.toml."""
+    """Copy the published tasks for which `where` holds to `out/<task_id>/`, with dataset.toml."""
     refuse_existing(out)
     selection = select_whole(settings, where)
 
@@ -96,7 +99,7 @@ def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
 
 
 def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportReport:
-    """Write the verified tasks for which `where` holds as rows of `path` and `task_binary` (a tar)."""
+    """Write the published tasks for which `where` holds as rows of `path` and `task_binary` (a tar)."""
     refuse_existing(out)
     selection = select_whole(settings, where)
 

@@ -1,7 +1,7 @@
 """Which tasks a layout made from bundles holds.
 
-Such a layout hands tasks to somebody else, so it holds only verified ones: the user's predicate over
-`task_overview` chooses among them, and cannot let in a task whose controls have not passed.
+Such a layout hands tasks to somebody else, so it holds only published ones: the user's predicate over
+`task_overview` chooses among them, and cannot let in a task that has no certificate, or that was retired.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from warehouse.export.choice import Contents, choose
 from warehouse.records import Candidate, Record, Source, Task
 from warehouse.settings import Settings
 
-# From validation on, gold has scored 1 and nop 0 through the task's own bundle.
-VERIFIED = ("validated", "certified", "published")
+PUBLISHED = ("published",)
 
 R = TypeVar("R", bound=Record)
 
@@ -48,12 +47,12 @@ class Selection:
 def select(
     settings: Settings, where: str, *, prepare: Callable[[Task], Task] = lambda task: task
 ) -> Selection:
-    """The verified tasks for which `where` holds, each as `prepare` returns it or left out if it raises
+    """The published tasks for which `where` holds, each as `prepare` returns it or left out if it raises
     LeftOut.
 
     Raises FactoryError if `where` is no predicate or no task is left.
     """
-    with choose(settings, where, statuses=VERIFIED) as choice:
+    with choose(settings, where, statuses=PUBLISHED) as choice:
         tasks = []
         for task in _read(choice.con, Task, choice.ids()):
             try:

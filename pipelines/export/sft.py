@@ -1,4 +1,4 @@
-"""The `sft` layout: verified tasks as conversations whose answer is the gold patch.
+"""The `sft` layout: published tasks as conversations whose answer is the gold patch.
 
 One row a task: `messages` (system, user, assistant), and what a trainer filters on. `weight` is what a row
 counts for in the loss; a gold patch counts 1.
@@ -77,12 +77,12 @@ def row(selected: Selected) -> dict[str, Any]:
 
 
 def export_sft(settings: Settings, where: str, out: Path) -> ExportReport:
-    """Write the verified tasks for which `where` holds as a folder of Parquet shards, split by repository."""
+    """Write the published tasks for which `where` holds as Parquet shards, split by repository."""
     refuse_existing(out)
     selection = select(settings, where, prepare=lambda task: with_exact_patch(settings, task))
     if "train" not in selection.contents.splits:
         raise FactoryError(
-            f"All {len(selection.tasks)} verified tasks that fit {where!r} are recorded as held out from "
+            f"All {len(selection.tasks)} published tasks that fit {where!r} are recorded as held out from "
             "training; choose more tasks."
         )
     return publish(

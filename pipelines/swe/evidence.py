@@ -1,4 +1,4 @@
-"""What a SWE bundle shows for its certificate besides its controls: rules read, leaks searched, cheats tried."""
+"""What a SWE bundle shows for its certificate besides its controls: rules, leaks, cheats."""
 
 from __future__ import annotations
 

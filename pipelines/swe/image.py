@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import tomllib
 
+from envs.builder import INFRASTRUCTURE, classify
 from envs.images import ensure_base
+from envs.languages import Broken
 from envs.sandbox import BuildError, BuiltImage, Network, SandboxBackend, SandboxError
 from verifiers.tests.bundle import Bundle
 from warehouse.settings import Settings
 
 
+class EnvironmentLost(SandboxError):
+    """The image is gone and its own context no longer builds it: the environment has decayed."""
+
+
 async def bundle_image(bundle: Bundle, backend: SandboxBackend, settings: Settings) -> BuiltImage:
-    """The image; SandboxError when it is gone and cannot be built again: no submission is to blame."""
+    """The image; SandboxError when it is gone and cannot be built again: no submission is to blame.
+
+    It is EnvironmentLost where another try would end the same way.
+    """
     metadata = tomllib.loads((bundle.path / "task.toml").read_text(encoding="utf-8"))["metadata"]
     tag = f"verifactory/env:{metadata['environment_id']}"
     if digest := await backend.digest(tag):
@@ -26,4 +35,7 @@ async def bundle_image(bundle: Bundle, backend: SandboxBackend, settings: Settin
             timeout=settings.build_seconds,
         )
     except BuildError as error:
-        raise SandboxError(f"The image of task {bundle.task_id} cannot be built again: {error}") from error
+        said = f"The image of task {bundle.task_id} cannot be built again: {error}"
+        broken = Broken("build", f"{error.log}\n{error}")
+        kind = SandboxError if classify(broken) in INFRASTRUCTURE else EnvironmentLost
+        raise kind(said) from error
