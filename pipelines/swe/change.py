@@ -45,7 +45,14 @@ class Refused(Exception):
 
 
 class SourceError(FactoryError):
-    """The input as a whole cannot be mined: no such package, no network, not a repository."""
+    """The input as a whole cannot be mined: no such package, no network, not a repository.
+
+    `reason` is its code where a program would tell cases apart: `repository_gone`, `rate_limited`, …
+    """
+
+    def __init__(self, sentence: str, reason: str = "source_unreadable") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 def candidate(
@@ -61,7 +68,9 @@ def candidate(
 ) -> Mined:
     """What mining yields: the change with its records, or the records that say why there is none."""
     refused = isinstance(outcome, Refused)
-    detail: dict[str, object] = {"paths": {kind: len(paths) for kind, paths in facts.paths.items()}}
+    detail: dict[str, object] = {"paths": {kind: len(paths) for kind, paths in (facts.paths or {}).items()}}
+    if facts.number is not None:
+        detail["pull_request"] = facts.number
     if refused:
         detail["why"] = outcome.detail
     elif outcome.notes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal
@@ -21,9 +21,10 @@ from pygit2.enums import RepositoryOpenFlag
 
 from pipelines.family import Mined
 from pipelines.swe import licenses
-from pipelines.swe.change import Change, Refused, SourceError, candidate
-from pipelines.swe.filters import Facts, IsTest, disqualified, sort_paths
-from pipelines.swe.trees import ObjectStore, admit
+from pipelines.swe.change import Refused, SourceError
+from pipelines.swe.compare import UNREAD, About, Compared, compare
+from pipelines.swe.filters import Facts, IsTest
+from pipelines.swe.trees import ObjectStore
 from warehouse.records import Source, content_id, to_json
 from warehouse.settings import Settings
 
@@ -31,6 +32,7 @@ Kind = Literal["merge", "squash", "commit"]
 DEFAULT_KINDS: tuple[Kind, ...] = ("merge", "squash")
 
 _SQUASH = re.compile(r"\(#\d+\)\s*$")
+_NUMBER = re.compile(r"^Merge pull request #(\d{1,9})\b|\(#(\d{1,9})\)\s*$")
 # lines of a message that describe the commit and not the change; in order, all are taken out
 NOT_THE_CHANGE: tuple[re.Pattern[str], ...] = (
     re.compile(r"^Merge (pull request|branch|remote-tracking branch|tag|commit)\b.*$", re.M),
@@ -181,48 +183,38 @@ def _tip(clone: Clone, branch: str | None) -> pygit2.Commit:
 def _mined(
     clone: Clone, commit: pygit2.Commit, store: ObjectStore, settings: Settings, is_test: IsTest
 ) -> Mined:
-    license, facts = licenses.License("", "not read", ""), _message_facts(commit)
-    outcome: Change | Refused
-    try:
-        base_id, gold_id = str(commit.parents[0].tree_id), str(commit.tree_id)
-        differing = (path for _, old, new in store.deltas(base_id, gold_id) for path in (old, new) if path)
-        facts = replace(facts, paths=sort_paths(differing, is_test))
-        if reason := disqualified(facts):
-            raise Refused(reason)
-        base, gold = admit(store, base_id), admit(store, gold_id)
-        license = licenses.permitted(store, (base.tree, gold.tree), settings.licenses)
-        outcome = Change(
-            store=store.path,
-            base_tree=base.tree,
-            gold_tree=gold.tree,
-            repo=clone.repo,
-            base_ref=str(commit.parent_ids[0]),
-            gold_ref=str(commit.id),
-            source_date=commit_date(commit),
-            kind="git",
-            license=license.spdx,
-            attribution=license.attribution or commit.author.name,
-            texts=_texts(commit),
-            notes=tuple(dict.fromkeys((*base.notes, *gold.notes))),
-        )
-    except Refused as refused:
-        outcome = refused
-    except (KeyError, pygit2.GitError) as error:
-        outcome = Refused("missing_objects", str(error))
-    return candidate(
-        _source(clone, commit, license),
+    facts = _message_facts(commit)
+    about = About(
+        kind="git",
         repo=clone.repo,
         base_ref=str(commit.parent_ids[0]),
         gold_ref=str(commit.id),
-        title=(described(message(commit)).partition("\n")[0] or facts.subject)[:200],
+        title=described(message(commit)).partition("\n")[0] or facts.subject,
         source_date=commit_date(commit),
-        facts=facts,
-        outcome=outcome,
+        author=commit.author.name,
+        texts=lambda: _texts(commit),
     )
+    try:
+        trees = str(commit.parents[0].tree_id), str(commit.tree_id)
+    except (KeyError, pygit2.GitError) as error:
+        missing = Compared(about, facts, UNREAD, Refused("missing_objects", str(error)))
+        return missing.mined(_source(clone, commit, UNREAD))
+    compared = compare(store, trees, about, facts, is_test=is_test, settings=settings)
+    return compared.mined(_source(clone, commit, compared.license))
 
 
 def _message_facts(commit: pygit2.Commit) -> Facts:
-    return Facts(subject(commit), f"{commit.author.name} {commit.author.email}")
+    return Facts(
+        subject(commit),
+        f"{commit.author.name} {commit.author.email}",
+        number=pull_request_number(subject(commit)),
+    )
+
+
+def pull_request_number(subject: str) -> int | None:
+    """The pull request that a merge or a squash names in its first line."""
+    match = _NUMBER.search(subject)
+    return int(match[1] or match[2]) if match else None
 
 
 def _source(clone: Clone, commit: pygit2.Commit, license: licenses.License) -> Source:

@@ -258,7 +258,9 @@ def _facts(store: ObjectStore, base: Admitted, gold: Admitted, is_test: IsTest) 
     if not any(kind_of(path, is_test) == "test" for path, _ in store.walk(gold.tree)):
         raise Refused("no_tests", "the source archive holds no tests")
     differing = (path for _, old, new in store.deltas(base.tree, gold.tree) for path in (old, new) if path)
-    return Facts(paths=sort_paths(differing, is_test))
+    return Facts(
+        paths=sort_paths(differing, is_test), changed_bytes=store.changed_bytes(base.tree, gold.tree)
+    )
 
 
 def _tree(

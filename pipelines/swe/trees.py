@@ -25,6 +25,7 @@ from pygit2.enums import ConfigLevel, DeltaStatus, DiffFind, DiffOption, ObjectT
 from pipelines.swe.change import Refused
 from warehouse.errors import FactoryError
 
+NO_OBJECT = pygit2.Oid(hex="0" * 40)
 FILE, EXECUTABLE, LINK, FOLDER, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o040000, 0o160000
 
 for _level in (ConfigLevel.PROGRAMDATA, ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
@@ -217,6 +218,20 @@ class ObjectStore:
             letter = delta.status_char()
             found.append((letter, None if letter == "A" else old, None if letter == "D" else new))
         return found
+
+    def changed_bytes(self, base: str, gold: str) -> int:
+        """Bytes of the files that differ, of each the larger side; contents are not read."""
+        try:
+            diff = (
+                self.repository[base].peel(pygit2.Tree).diff_to_tree(self.repository[gold].peel(pygit2.Tree))
+            )
+            return sum(
+                max(self.size(str(file.id)) for file in (d.old_file, d.new_file) if file.id != NO_OBJECT)
+                for d in diff.deltas
+                if SUBMODULE not in (d.old_file.mode, d.new_file.mode)
+            )
+        except pygit2.GitError as error:
+            raise Refused("missing_objects", str(error)) from error
 
     def _diff(self, base: str, gold: str, flags: DiffOption) -> pygit2.Diff:
         try:
