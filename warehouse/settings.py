@@ -8,11 +8,14 @@ lies under `cache`, so that a machine is set up once however many homes it has.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
@@ -28,6 +31,11 @@ PERMISSIVE = (
 
 def _user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "verifactory"
+
+
+def _usual_tokens() -> tuple[SecretStr, ...]:
+    token = os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")
+    return (SecretStr(token),) if token else ()
 
 
 class Settings(BaseSettings):
@@ -80,6 +88,31 @@ class Settings(BaseSettings):
         description="Let builds reach a package registry that the clients' configuration names at a private "
         "address (a company mirror). Loopback and link-local addresses stay out of reach.",
     )
+
+    github_url: str | None = Field(
+        None,
+        description="Address of the GitHub API: of an Enterprise server https://HOST/api/v3; github.com's if "
+        "not set.",
+    )
+    github_tokens: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
+        default_factory=_usual_tokens,
+        description="Tokens for the GitHub API, several separated by commas; GITHUB_TOKEN or GH_TOKEN if not "
+        "set. Give them in the environment rather than in a file.",
+    )
+    github_wait_seconds: float = Field(
+        900,
+        ge=0,
+        description="Longest wait for a rate limit of GitHub to end, in seconds; past it the run stops, and "
+        "goes on from there when it is started again.",
+    )
+    github_repository_mb: int = Field(
+        8192, ge=1, description="Largest repository that is fetched from GitHub, in MiB as GitHub counts it."
+    )
+
+    @field_validator("github_tokens", mode="before")
+    @classmethod
+    def _split_tokens(cls, tokens: object) -> object:
+        return tuple(filter(None, re.split(r"[\s,]+", tokens))) if isinstance(tokens, str) else tokens
 
     @classmethod
     def settings_customise_sources(
