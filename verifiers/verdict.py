@@ -64,7 +64,23 @@ class Submission(BaseModel):
     patch: bytes = b""
 
 
+class Haste(BaseModel):
+    """For submissions of which only the reward is asked: grading ends when there can be none any more.
+
+    The reward is that of a patient grading; the report is cut short. Bundles from before this was known take
+    no notice of it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    patience: float | None = Field(
+        None, gt=0, description="Limit of one test and of one import, s, for what is known to hang."
+    )
+
+
 class Verifier(Protocol):
     """Grades a submission against a bundle in fresh sandboxes; the same in validation, rollouts and RL."""
 
-    async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict: ...
+    async def grade(
+        self, bundle: Path, submission: Submission, sandboxes: SandboxBackend, haste: Haste | None = None
+    ) -> Verdict: ...

@@ -30,7 +30,7 @@ from pipelines.swe.validate import controls, validate
 from verifiers.problems import Problem
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
-from verifiers.verdict import Submission, Verdict, Verifier
+from verifiers.verdict import Haste, Submission, Verdict, Verifier
 from warehouse.records import Task, to_json
 from warehouse.settings import Settings
 
@@ -151,12 +151,14 @@ class SweVerifier:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict:
+    async def grade(
+        self, bundle: Path, submission: Submission, sandboxes: SandboxBackend, haste: Haste | None = None
+    ) -> Verdict:
         async def image_for(loaded: Bundle) -> BuiltImage:
             return await bundle_image(loaded, sandboxes, self.settings)
 
         verifier = TestsVerifier(image_for, limits=limits(self.settings), runtime=self.settings.runtime)
-        return await verifier.grade(bundle, submission, sandboxes)
+        return await verifier.grade(bundle, submission, sandboxes, haste)
 
 
 def screened(mined: Mined, is_test: IsTest) -> Mined:

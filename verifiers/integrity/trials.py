@@ -27,7 +27,10 @@ GROUPS: tuple[tuple[str, ...], ...] = ()
 
 # What decides whether a cheat is paid: the catalogue, and what becomes of a submission in a grading.
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("verifiers/integrity", "verifiers/tests", "envs/formats")
+SOURCES = (
+    "verifiers/integrity/cheat.py", "verifiers/integrity/patch.py", "verifiers/integrity/trials.py",
+    "verifiers/integrity/cheats", "verifiers/tests/inside", "envs/formats",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ def inapplicable(target: Target) -> dict[str, str]:
 def catalogue_digest() -> str:
     """sha256 over the sources of the catalogue and of the grader: what a certificate speaks of."""
     digest = hashlib.sha256()
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+    for source in SOURCES:
+        whole = ROOT / source
+        for path in [whole] if whole.is_file() else sorted(whole.rglob("*.py")):
             data = path.read_bytes()
             digest.update(f"{path.relative_to(ROOT).as_posix()} {len(data)}\n".encode() + data)
     return digest.hexdigest()

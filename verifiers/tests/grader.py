@@ -28,11 +28,12 @@ from envs.sandbox import (
 )
 from verifiers.tests.bundle import Bundle, load
 from verifiers.tests.spec import TestSpec
-from verifiers.verdict import Check, Submission, Verdict, VerdictKind
+from verifiers.verdict import Check, Haste, Submission, Verdict, VerdictKind
 
 PATCH = "/submission.patch"
 LOGS = "/logs/verifier"
 REPORT_BYTES = 64 << 20
+HASTE = "VERIFACTORY_HASTE"  # the variable that tells the supervisor of it
 MALFORMED = 65  # the supervisor's exit status for a patch that does not apply
 
 ImageFor = Callable[[Bundle], Awaitable[BuiltImage]]
@@ -60,27 +61,34 @@ class TestsVerifier:
         self.limits = limits or Limits()
         self.runtime = runtime
 
-    async def grade(self, bundle: Path, submission: Submission, sandboxes: SandboxBackend) -> Verdict:
+    async def grade(
+        self, bundle: Path, submission: Submission, sandboxes: SandboxBackend, haste: Haste | None = None
+    ) -> Verdict:
         """Run the bundle on a submission. Raises FactoryError for a bundle that was changed."""
         loaded = load(bundle)
         begin = time.monotonic()
         try:
             image = await self.image_for(loaded)
-            verdict = await self._grade(loaded, image, submission, sandboxes)
+            verdict = await self._grade(loaded, image, submission, sandboxes, haste)
         except SandboxError as error:
             return _infrastructure(str(error), time.monotonic() - begin)
         return verdict.model_copy(update={"image_digest": image.digest, "seconds": time.monotonic() - begin})
 
     async def _grade(
-        self, bundle: Bundle, image: BuiltImage, submission: Submission, sandboxes: SandboxBackend
+        self,
+        bundle: Bundle,
+        image: BuiltImage,
+        submission: Submission,
+        sandboxes: SandboxBackend,
+        haste: Haste | None,
     ) -> Verdict:
         sandbox = await sandboxes.start(_sandbox_spec(image.tag, self.limits, self.runtime))
         try:
-            await sandbox.upload({"/tests": bundle.tests})
-            await sandbox.upload({PATCH: submission.patch})
+            await sandbox.upload({"/tests": bundle.tests, PATCH: submission.patch})
             result = await sandbox.exec(
-                ["/bin/sh", "/tests/test.sh"], timeout=bundle.spec.limit_seconds, user="root"
-            )
+                ["/bin/sh", "/tests/test.sh"], timeout=bundle.spec.limit_seconds, user="root",
+                env={HASTE: haste.model_dump_json()} if haste else None,
+            )  # fmt: skip
             if result.outcome is Outcome.EXITED and result.exit_code != 0:
                 return _infrastructure(f"the supervisor ended with {result.exit_code}: {result.text(1000)}")
             return await _verdict(sandbox, result)

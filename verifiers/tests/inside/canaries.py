@@ -81,6 +81,7 @@ class Source:
         if "\f" in text or "\r" in text or text.startswith("\ufeff"):  # offsets would not be what they seem
             return
         marks = bool(re.search(rb"^\s*pytestmark.*xfail", self.data, re.M))
+        called = {node.id for node in ast.walk(module) if isinstance(node, ast.Name)}
         for owner, scope in self._scopes(module):
             named = [n for n in scope.body if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef))]
             decorators = scope.decorator_list if isinstance(scope, ast.ClassDef) else []
@@ -89,7 +90,7 @@ class Source:
                 once = sum(other.name == node.name for other in named) == 1
                 own = any(EXPECTS_FAILURE.search(self._text(part)) for part in (*node.decorator_list, node))
                 edits = list(self._edits(node)) if once and isinstance(node, ast.FunctionDef) else []
-                if not owner and self._called(module, node.name):
+                if not owner and node.name in called:
                     edits = []
                 yield Function(self.path, owner, node.name, edits, marks or on_class or own)
 
@@ -98,10 +99,6 @@ class Source:
         for node in module.body:
             if isinstance(node, ast.ClassDef):
                 yield node.name, node
-
-    @staticmethod
-    def _called(module: ast.Module, name: str) -> bool:
-        return any(isinstance(n, ast.Name) and n.id == name for n in ast.walk(module))
 
     def _edits(self, function: ast.FunctionDef) -> Iterator[Edit]:
         ends = (ast.Return, ast.Yield, ast.YieldFrom)

@@ -1,8 +1,9 @@
 """The runs of a suite that one grading takes, and what they say together.
 
-The first run takes the whole suite, the second only the files whose tests are inverted. Of each test counts
-the run in which it was as it should be; in the other it must fail. When a run leaves no hope of a
-reward, one last run shows the tests that were not seen as they are, so that every report is complete.
+Where tests can be inverted there are two runs: the first takes only the files that hold such tests, the
+second takes the whole suite. Of each test counts the run in which it was as it should be (the worse, if there
+are two); in the other it must fail. What cannot be paid mostly shows in the first, the short one; then one
+run without inversions completes the report or, where only the reward is asked (`hasty`), nothing more is run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 import canaries
 from account import Account
-from segment import FAILED, PASSED, SKIPPED, XFAILED, XPASSED
+from segment import FAILED, PASSED, SEVERITY, SKIPPED, XFAILED, XPASSED
 from suite import Suite
 from tree import Tree
 
@@ -27,38 +28,45 @@ class Rounds:
     """All runs of one grading."""
 
     def __init__(
-        self, spec: dict[str, Any], account: Account, tree: Tree, private: Path, first: Suite
-    ) -> None:
+        self, spec: dict[str, Any], account: Account, tree: Tree, private: Path, first: Suite, *,
+        hasty: bool = False,
+    ) -> None:  # fmt: skip
         self.spec = spec
         self.account = account
         self.tree = tree
         self.private = private
-        self.first = first
+        self.whole = first
+        self.hasty = hasty
         self.true: dict[str, dict[str, Any]] = {}
         self.inverted: dict[str, set[str]] = {}  # test → what became of it when it had to fail
         self.reports: list[dict[str, Any]] = []
+        self.decide = frozenset((*spec["fail_to_pass"], *spec["new"]))
+        self.needed = frozenset((*self.decide, *spec["pass_to_pass"]))
 
     def run(self) -> dict[str, Any]:
         self.tree.restore()
-        self.plan = canaries.plan(self.spec, self.tree.test_sources())
+        sources = {} if self.spec["runner"] == "command" else self.tree.test_sources()
+        self.plan = canaries.plan(self.spec, sources)
         self.tree.remember()
         hidden = self.tree.hidden
-        for number in range(self.plan.rounds):
-            self._round(number, hidden)
-            if not self._hopeful():
-                break
-        unseen = self.plan.tests() - self.true.keys()
-        if unseen and self.reports[-1]["outcome"] == "finished" and not self._forged():
-            self._round(None, hidden)
+        if self.plan.rounds > 1:
+            self._round(0, self._part(), hidden)
+        if self._hopeful():
+            self._round(self.plan.rounds - 1, self.whole, hidden)
+        elif not self.hasty and not self._forged() and self.reports[-1]["outcome"] != "timeout":
+            self._round(None, self.whole, hidden)
         return self._together()
 
-    def _round(self, number: int | None, hidden: dict[str, tuple[str, bytes]]) -> None:
+    def _round(self, number: int | None, suite: Suite, hidden: dict[str, tuple[str, bytes]]) -> None:
         """One run; `None` inverts nothing."""
         files = {} if number is None else self.plan.files(number)
-        changed = {} if number is None else {t for f in self.plan.inverted(number) for t in f.tests}
+        changed = set() if number is None else {t for f in self.plan.inverted(number) for t in f.tests}
         modes = {path: hidden[path][0] if path in hidden else "100644" for path in files}
         self.tree.hidden = hidden | {path: (modes[path], data) for path, data in files.items()}
-        suite = self.first if not self.reports else self._another()
+        if self.reports:
+            self.tree.forget()
+        if self.hasty:
+            suite.enough = lambda: self._lost(suite, changed)
         suite.run()
         report = suite.report()
         self.reports.append(report)
@@ -67,52 +75,68 @@ class Rounds:
             if name in changed:
                 self.inverted.setdefault(name, set()).add(result["status"])
             else:
-                self.true.setdefault(name, result)
+                self.true[name] = min(self.true.get(name, result), result, key=_severity)
         self.tree.hidden = hidden
 
-    def _another(self) -> Suite:
-        """A run of the files that hold inverted tests, as fresh as the first."""
-        self.tree.forget()
+    def _part(self) -> Suite:
+        """A suite of the files that hold inverted tests, as fresh as the whole one."""
+        paths = sorted({self._file(name) for name in self.plan.tests()} - {""})
         folder = self.private / secrets.token_hex(8)
         folder.mkdir()
         os.chmod(folder, 0o755)
-        paths = sorted({self._file(name) for name in self.plan.tests()} - {""})
         suite = Suite(self.spec | {"args": paths}, self.account, self.tree, folder)
-        suite.deadline = self.first.deadline
+        suite.begin, suite.deadline = self.whole.begin, self.whole.deadline
         return suite
 
     def _file(self, name: str) -> str:
         return canaries.parts(name, self.spec["runner"], self.plan.sources)[0]
 
-    def _deciding(self) -> set[str]:
-        return {*self.spec["fail_to_pass"], *self.spec["new"]}
-
     def _forged(self) -> bool:
-        return bool(self.reports[-1]["disagreements"] or self._passed_inverted())
+        return any(r["disagreements"] for r in self.reports) or bool(self._passed_inverted())
 
     def _hopeful(self) -> bool:
-        """Whether what was seen so far could still earn the reward, and there is time to see the rest."""
-        if self._forged() or self.reports[-1]["outcome"] != "finished":
-            return False
-        decide = self._deciding()
-        unseen = self.plan.tests() - self.true.keys()
-        for name in (*decide, *self.spec["pass_to_pass"]):
-            status = self.true.get(name, {}).get("status", "")
-            if name not in unseen and status not in (MUST_PASS if name in decide else NOT_FAILED):
-                return False
-        return True
+        """Whether what was seen so far could still earn the reward."""
+        unfinished = any(report["outcome"] != "finished" for report in self.reports)
+        return not (unfinished or self._forged() or self._unseen() or self._caught()) and not any(
+            map(self._misses, self.true.values())
+        )
+
+    def _unseen(self) -> set[str]:
+        """Tests whose true run is over, and that it did not report."""
+        due = (f for f in self.plan.functions if f.true_round < len(self.reports))
+        return {name for function in due for name in function.tests} - self.true.keys()
+
+    def _caught(self) -> bool:
+        """Whether a test that passed where it must fail settles the reward: it does unless it may be expected
+        to fail, and its true run alone says whether that is tampering, which who is in haste does not ask.
+        """
+        excused = self.plan.expected_failures
+        return self.hasty and any(
+            PASSED in statuses and excused is not None and name in self.decide - excused
+            for name, statuses in self.inverted.items()
+        )
+
+    def _misses(self, result: dict[str, Any]) -> bool:
+        """Whether a test, as it should be, ended in a way that the reward is lost with."""
+        name, status = result["id"], result["status"]
+        return name in self.needed and status not in (MUST_PASS if name in self.decide else NOT_FAILED)
+
+    def _lost(self, suite: Suite, changed: set[str]) -> bool:
+        """Whether a run can be given up before all its tests are done."""
+        lost = {str(self.tree.root / self._file(name)) for name in self.needed}
+        results = (result for name, result in suite.results.items() if name not in changed)
+        return bool(suite.disagreements or lost & set(suite.ignored)) or any(map(self._misses, results))
 
     def _together(self) -> dict[str, Any]:
-        first = self.reports[0]
         found = [text for report in self.reports for text in report["disagreements"]]
         found += self._passed_inverted()
         bad = [r["outcome"] for r in self.reports if r["outcome"] != "finished"]
-        return first | {
+        return self.reports[-1] | {
             "results": [self._believed(result) for result in self.true.values()],
             "disagreements": list(dict.fromkeys(found))[:100],
             "outcome": bad[0] if bad else "finished",
-            "inverted": sum(1 for f in self.plan.functions if f.tests & self._deciding()),
-            "seconds": round(time.monotonic() - self.first.begin, 3),
+            "inverted": sum(1 for f in self.plan.functions if f.tests & self.decide),
+            "seconds": round(time.monotonic() - self.whole.begin, 3),
         }
 
     def _passed_inverted(self) -> list[str]:
@@ -126,10 +150,14 @@ class Rounds:
     def _believed(self, result: dict[str, Any]) -> dict[str, Any]:
         """An expected failure counts only where something of the project's expects one."""
         allowed = self.plan.expected_failures
-        decides = result["id"] in self._deciding()
+        decides = result["id"] in self.decide
         if result["status"] != XFAILED or allowed is None or not decides or result["id"] in allowed:
             return result
         return result | {
             "status": FAILED,
             "message": f"nothing expects it to fail: {result['message']}"[:2000],
         }
+
+
+def _severity(result: dict[str, Any]) -> int:
+    return SEVERITY.index(result["status"])
