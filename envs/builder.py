@@ -329,7 +329,7 @@ class _Builder:
 
     async def start(self, image: str, network: Network) -> Sandbox:
         limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus, pids=self.settings.pids)
-        hosts = registries.python_hosts() if network is Network.ALLOWLIST else ()
+        hosts = registries.hosts() if network is Network.ALLOWLIST else ()
         return await self.backend.start(
             SandboxSpec(
                 image=image,

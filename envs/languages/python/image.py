@@ -12,11 +12,12 @@ from __future__ import annotations
 import shlex
 from datetime import datetime, timedelta
 
+from envs.languages import layers
 from envs.languages.python import interpreters
 from envs.languages.python.recipe import PythonRecipe
 
 UV = "0.13.9"
-PACKAGES = ("ca-certificates", "git", "libfaketime", "python3", "python3-venv")
+PACKAGES = (*layers.PACKAGES, "python3", "python3-venv")
 COMPILER = ("g++", "gcc", "libc6-dev", "libffi-dev", "make", "pkg-config", "python3-dev")
 
 # Parts of pytest that come with it when it is raised.
@@ -34,12 +35,8 @@ VERSION_VARIABLES = (
     "UV_DYNAMIC_VERSIONING_BYPASS",
 )
 
-_AS_AGENT = "setpriv --reuid=agent --regid=agent --clear-groups env HOME=/build"
-_NO_PROCESS_LEFT = "{ setpriv --reuid=agent --regid=agent --clear-groups sh -c 'kill -9 -1'; true; }"
 _UV = "uv pip install --python=/opt/venv/bin/python"
 _BOUNDS = "/build/bounds.txt"
-_GIT = "git --git-dir=/opt/app.git --work-tree=/app"
-_WHO = "GIT_{0}_NAME=upstream GIT_{0}_EMAIL=upstream@localhost GIT_{0}_DATE='2000-01-01T00:00:00Z'"
 
 
 def toolchain(recipe: PythonRecipe) -> str:
@@ -49,17 +46,15 @@ ARG BASE=debian:{recipe.suite}-slim
 FROM ${{BASE}}
 ENV LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV=/opt/venv \\
     PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-RUN {_apt(PACKAGES)} && \\
+RUN {layers.apt(PACKAGES)} && \\
     python3 -m venv /opt/uv && /opt/uv/bin/pip install --no-cache-dir uv=={UV} && \\
     mv /opt/uv/bin/uv /usr/local/bin/uv && rm -rf /opt/uv && \\
-    groupadd -g 1000 agent && useradd -m -u 1000 -g 1000 -s /bin/bash agent && \\
-    groupadd -g 1001 tester && useradd -m -u 1001 -g 1001 -s /bin/bash tester && \\
-    git config --system --add safe.directory /app
+    {layers.steps(*layers.ACCOUNTS)}
 """
     if recipe.compiler or recipe.packages:
-        text += f"RUN {_apt(COMPILER)}\n"
+        text += f"RUN {layers.apt(COMPILER)}\n"
     if recipe.packages:
-        text += f"RUN {_apt(recipe.packages)}\n"
+        text += f"RUN {layers.apt(recipe.packages)}\n"
     return text
 
 
@@ -68,10 +63,10 @@ def dockerfile(recipe: PythonRecipe) -> str:
     return f"""\
 {toolchain(recipe)}\
 COPY requirements.lock /opt/requirements.lock
-RUN {_steps(*_packages(recipe))}
+RUN {layers.steps(*_packages(recipe))}
 ADD app.tar /app/
 WORKDIR /app
-RUN {_steps(*_tree(recipe))}
+RUN {layers.steps(*_tree(recipe))}
 """
 
 
@@ -101,27 +96,14 @@ def _after(day: str) -> str:
     return _iso(datetime.fromisoformat(day) + timedelta(days=2))
 
 
-def _apt(packages: tuple[str, ...]) -> str:
-    return (
-        "apt-get update && \\\n"
-        "    DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \\\n"
-        f"    {' '.join(packages)} && \\\n"
-        "    rm -rf /var/lib/apt/lists/* /var/cache/debconf/*-old /var/log/apt/* /var/log/*.log"
-    )
-
-
-def _steps(*steps: str) -> str:
-    return " && \\\n    ".join(steps)
-
-
 def _packages(recipe: PythonRecipe) -> tuple[str, ...]:
     options, *bounds = _uv_options(recipe)
     return (
         "install -d -o agent -g agent /opt/venv /build",
         *bounds,
-        f"{_AS_AGENT} python3 -m venv --without-pip /opt/venv",
-        f"{_AS_AGENT} {_UV} {options} --compile-bytecode -r /opt/requirements.lock",
-        _NO_PROCESS_LEFT,
+        f"{layers.AS_AGENT} python3 -m venv --without-pip /opt/venv",
+        f"{layers.AS_AGENT} {_UV} {options} --compile-bytecode -r /opt/requirements.lock",
+        layers.NO_PROCESS_LEFT,
         "chown -hR root:root /opt/venv",
         "rm -rf /build /tmp/* /var/tmp/*",
     )
@@ -130,29 +112,13 @@ def _packages(recipe: PythonRecipe) -> tuple[str, ...]:
 def _tree(recipe: PythonRecipe) -> tuple[str, ...]:
     site = f"/opt/venv/lib/python{recipe.python}/site-packages"
     return (
-        "install -d -m 700 /opt/app.git",
-        "install -d -o agent -g agent /build",
-        f"{_GIT} init -q -b main --template=",
-        "mkdir /opt/app.git/info",
-        # Content goes in and comes out byte for byte, whatever attributes the tree asks for.
-        "printf '* -text -ident -filter -working-tree-encoding\\n' > /opt/app.git/info/attributes",
-        f"{_GIT} add -A -f",
-        f"{_WHO.format('AUTHOR')} {_WHO.format('COMMITTER')} {_GIT} commit -q --allow-empty -m 'Base'",
-        "chown agent:agent /app",
+        *layers.COMMIT,
         f"chown agent:agent {site} /opt/venv/bin",
         *_install(recipe, site),
         # Root touches what the build left only once nothing of it runs, and writes only where it could not.
-        _NO_PROCESS_LEFT,
+        layers.NO_PROCESS_LEFT,
         "find /opt/venv -user agent -exec chown -h root:root {} +",
-        f"{_GIT} checkout -q -f -- .",
-        f"{_GIT} ls-files --others --directory --exclude-standard > /opt/app.git/others",
-        "sed 's,^,/,' /opt/app.git/others > /opt/app.git/info/exclude",
-        "rm -rf /opt/app.git/others /app/.git",
-        f"{{ {_GIT} config --unset core.worktree || true; }}",
-        "mv /opt/app.git /app/.git",
-        "chmod 755 /app/.git",
-        "find /app ! -user agent -exec chown -h agent:agent {} +",
-        "rm -rf /build /tmp/* /var/tmp/*",
+        *layers.SETTLE,
     )
 
 
@@ -164,7 +130,7 @@ def _install(recipe: PythonRecipe, site: str) -> tuple[str, ...]:
     options, *bounds = _uv_options(recipe)
     # setuptools: a path entry, so that new modules of a patch are seen
     compatible = "--config-setting=editable_mode=compat " if recipe.setuptools else ""
-    return (*bounds, f"{_AS_AGENT} {version} {_UV} {options} --no-sources {compatible}-e /app")
+    return (*bounds, f"{layers.AS_AGENT} {version} {_UV} {options} --no-sources {compatible}-e /app")
 
 
 def _uv_options(recipe: PythonRecipe) -> tuple[str, ...]:

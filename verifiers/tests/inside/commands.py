@@ -27,6 +27,7 @@ from suite import MESSAGE_CHARS, Suite
 OUTPUT_BYTES = 64 << 20  # of one run's log, and of all its report files
 REPORT_FILES = 5000
 ID_CHARS = 4096
+SEEDS = 65535  # what every runner takes
 
 FAILING = (FAILED, ERROR, TIMEOUT, CRASHED)
 PASSING = (PASSED, XFAILED)
@@ -97,7 +98,7 @@ class CommandSuite(Suite):
     def _values(self, seed: int | None) -> dict[str, str | None]:
         return {
             "{out}": str(self.out),
-            "{seed}": None if seed is None else str(seed),
+            "{seed}": None if seed is None else str(seed % SEEDS + 1),
             "{test_seconds}": str(math.ceil(self.spec["test_seconds"])),
             "{suite_seconds}": str(math.ceil(self.spec["suite_seconds"])),
         }

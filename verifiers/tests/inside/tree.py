@@ -48,7 +48,8 @@ class Tree:
         # Of the files that steer tests, those that the image's own build has made stay (a Makefile that
         # `configure` wrote): no submission has been applied yet.
         self.steering = re.compile(spec["steering"]) if spec.get("steering") else None
-        self.made = frozenset(p for p in map(self._name, self._walk()) if self._steers(p))
+        found = map(self._name, self._walk()) if self.steering else ()
+        self.made = frozenset(path for path in found if self._steers(path))
 
     def _name(self, path: str) -> str:
         return os.path.relpath(path, self.root)
