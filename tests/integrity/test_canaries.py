@@ -30,6 +30,7 @@ canaries = _inside("canaries")
 
 SAMPLE = """\
 import unittest
+from datetime import timedelta
 from pathlib import Path
 
 
@@ -43,6 +44,13 @@ def test_equal():
     assert 1 in {1}, "message"
     assert None is None
     assert 1.5 == 3 / 2
+    assert abs(-2) - 4 == -2
+    assert "b" in "abc"
+    assert sorted("ba") == ["a", "b"]
+    assert dict(a=1) == {"a": 1}
+    assert Path("v1", "2") == Path("v1/2")
+    assert timedelta(hours=1) * 2 == timedelta(hours=2)
+    assert "a b".split() == ("a " + "b").split()
     assert (
         1
         + 1
@@ -110,10 +118,22 @@ def test_every_inversion_fails_and_keeps_the_lines() -> None:
     data = SAMPLE.encode()
     run(data)
     edits = [edit for function in canaries.Source("t.py", data).functions() for edit in function.edits]
-    assert len(edits) >= 18
+    assert len(edits) >= 26
+    assert sum(edit.same_type for edit in edits) >= 16
     for edit in edits:
         with pytest.raises((AssertionError, TypeError)):
             run(canaries._edited(data, [edit]))
+
+
+def test_no_inversion_is_answered_by_an_object_that_equals_everything() -> None:
+    """It passes as it is and inverted alike, which gives it away."""
+    source = b"def test_one(a, b):\n    assert a == b\n    assert b == 'x'\n    assert ('y', 2) == b\n"
+    (function,) = canaries.Source("t.py", source).functions()
+    equal = type("Equal", (), {"__eq__": lambda *_: True, "__ne__": lambda *_: False, "__hash__": None})()
+    for edit in function.edits:
+        space: dict[str, Any] = {}
+        exec(compile(canaries._edited(source, [edit]), "sample", "exec"), space)
+        space["test_one"](equal, equal)  # raises where an edit is of no use
 
 
 def test_what_a_passing_run_need_not_execute_is_left_alone() -> None:

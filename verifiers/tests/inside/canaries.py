@@ -17,7 +17,7 @@ from __future__ import annotations
 import ast
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,11 @@ FEW = 3  # with fewer deciding tests than this, maintained ones are inverted, to
 EXPECTS_FAILURE = re.compile(rb"xfail|expectedFailure")
 SIMPLE = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.List, ast.Tuple, ast.Dict)
 BROKEN_SOURCE = (SyntaxError, ValueError, RecursionError, MemoryError)
+
+# Types of which every argument is part of the value.
+VALUE_TYPES = (
+    "Decimal", "date", "datetime", "time", "timedelta", "Path", "PurePath", "PurePosixPath", "UUID",
+)  # fmt: skip
 
 OPPOSITE = {
     ast.Eq: "!=", ast.NotEq: "==", ast.Is: "is not", ast.IsNot: "is", ast.In: "not in", ast.NotIn: "in",
@@ -41,11 +46,16 @@ OPPOSITE_METHOD = {
 
 @dataclass(frozen=True)
 class Edit:
-    """Bytes [start, end) of a file and what stands there instead."""
+    """Bytes [start, end) of a file and what stands there instead.
+
+    `same_type` where another value of the same type is expected, which no object that equals everything, or
+    everything of a type, can tell from the true one. Such edits are preferred.
+    """
 
     start: int
     end: int
     text: bytes
+    same_type: bool = False
 
 
 @dataclass
@@ -117,11 +127,11 @@ class Source:
         if isinstance(test, ast.Compare) and len(test.ops) == 1:
             left, right, kind = test.left, test.comparators[0], type(test.ops[0])
             if kind is ast.Eq:
-                wrong = [edit for side in (left, right) for edit in self._other_value(side)]
-                if wrong and not (isinstance(left, ast.Constant) and isinstance(right, ast.Constant)):
-                    yield from wrong
-                    return
-                yield Edit(*self._span(right), b"[" + self._text(right) + b"]")
+                yield from self._other_side(left, right)
+                return
+            if kind is ast.In and (wrong := list(self._not_contained(left))):
+                yield from wrong
+                return
             if kind in OPPOSITE:
                 between = self._grouped(left) + b" %s " % OPPOSITE[kind].encode() + self._grouped(right)
                 yield Edit(*self._span(test), between)
@@ -139,29 +149,51 @@ class Source:
         ):
             return
         if function.attr in ("assertEqual", "assertEquals") and len(call.args) >= 2:
-            wrong = [edit for side in call.args[:2] for edit in self._other_value(side)]
-            if wrong:
-                yield from wrong
-                return
-            start, end = self._span(call.args[1])
-            yield Edit(start, end, b"[" + self._text(call.args[1]) + b"]")
-        if function.attr in OPPOSITE_METHOD:
+            yield from self._other_side(*call.args[:2])
+        elif function.attr == "assertIn" and call.args and (wrong := list(self._not_contained(call.args[0]))):
+            yield from wrong
+        elif function.attr in OPPOSITE_METHOD:
             _, end = self._span(function)
             yield Edit(end - len(function.attr), end, OPPOSITE_METHOD[function.attr].encode())
 
+    def _other_side(self, left: ast.expr, right: ast.expr) -> Iterator[Edit]:
+        """Ways to turn two equal expressions into different ones; never by another operator, which an object
+        that equals everything answers rightly.
+        """
+        both_constant = isinstance(left, ast.Constant) and isinstance(right, ast.Constant)
+        wrong = [] if both_constant else [e for side in (left, right) for e in self._other_value(side)]
+        yield from wrong or [Edit(*self._span(right), b"[" + self._text(right) + b"]")]
+
     def _other_value(self, node: ast.expr) -> Iterator[Edit]:
         """Another literal of the same type, as a test might have it."""
+        for part in _literal_parts(node):  # the whole differs when one part does
+            yield from self._other_value(part)
         if not isinstance(node, ast.Constant):
             return
         value, span = node.value, self._span(node)
         if isinstance(value, bool):
-            yield Edit(*span, repr(not value).encode())
+            yield Edit(*span, repr(not value).encode(), same_type=True)
         elif isinstance(value, int):
-            yield Edit(*span, str(value + 1).encode())
+            yield Edit(*span, str(value + 1).encode(), same_type=True)
         elif isinstance(value, float) and value == value and abs(value) < 1e15:
-            yield Edit(*span, repr(value + 1.0).encode())
-        elif isinstance(value, str) and not self._text(node).startswith((b"f", b"F")) and "\n" not in value:
-            yield Edit(*span, ascii(value[:-1] + ("a" if value[-1:] != "a" else "e")).encode())
+            yield Edit(*span, repr(value + 1.0).encode(), same_type=True)
+        elif (line := self._line(node)) is not None:
+            last = line[-1:]
+            digit = str((int(last) + 1) % 10) if last.isascii() and last.isdigit() else ""
+            other = line[:-1] + (digit or ("a" if last != "a" else "e"))
+            yield Edit(*span, ascii(other).encode(), same_type=True)
+
+    def _not_contained(self, node: ast.expr) -> Iterator[Edit]:
+        """A literal that nothing contains which contains this one."""
+        if line := self._line(node):
+            tail = "".join(secrets.choice("bcdfghjklmnpqrstvwxz") for _ in range(6))
+            yield Edit(*self._span(node), ascii(line + tail).encode(), same_type=True)
+
+    def _line(self, node: ast.expr) -> str | None:
+        """The value of a string literal of one line and no expressions; None of anything else."""
+        value = node.value if isinstance(node, ast.Constant) else None
+        formatted = self._text(node).startswith((b"f", b"F"))
+        return value if isinstance(value, str) and not formatted and "\n" not in value else None
 
     def _span(self, node: ast.AST) -> tuple[int, int]:
         begin, end = (getattr(node, name) for name in ("lineno", "end_lineno"))
@@ -176,6 +208,20 @@ class Source:
 
     def _grouped(self, node: ast.expr) -> bytes:
         return self._text(node) if isinstance(node, SIMPLE) else b"(" + self._text(node) + b")"
+
+
+def _literal_parts(node: ast.expr) -> Sequence[ast.expr]:
+    """Literals of which another value makes `node` another value."""
+    if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+        return node.elts
+    if isinstance(node, ast.Dict):
+        return node.values
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
+        return [node.operand]
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        return [*node.args, *(keyword.value for keyword in node.keywords)] if name in VALUE_TYPES else []
+    return []
 
 
 @dataclass(frozen=True)
@@ -194,7 +240,8 @@ class Plan:
         """Content of the files that differ in round `number`."""
         edits: dict[str, list[Edit]] = {}
         for function in self.inverted(number):
-            edits.setdefault(function.path, []).append(secrets.choice(function.edits))
+            preferred = [edit for edit in function.edits if edit.same_type] or function.edits
+            edits.setdefault(function.path, []).append(secrets.choice(preferred))
         return {path: _edited(self.sources[path], found) for path, found in edits.items()}
 
     def tests(self) -> set[str]:
