@@ -1,9 +1,11 @@
 """What a certificate tries on a task: the catalogue, in as few gradings as the evidence allows.
 
-One cheat can hide another's success (a process that has ended cannot forge its report), so cheats share a
-submission only in `GROUPS`, where the careless graders show that each member still does its work beside the
-others: its baseline pays the group, and does not pay the group without it. `tests/integrity/test_groups.py`
-runs that proof. All other cheats are tried alone.
+One cheat can hide another's success: a process that has ended cannot forge its report, and a grader that
+catches one does not pay the other. So cheats share a submission only in `GROUPS`, where careless graders show
+that each member still does its work beside the others: a grader that is careful about everything but that
+member pays the group, and does not pay the group without it. `tests/integrity/test_groups.py` runs that
+proof. Grouped are only cheats that our grader undoes or starves without a word, never those that it catches.
+All others are tried alone.
 
 Cheats of scope `environment` fail or succeed by the image and the grader, whatever the tests say: one task of
 an environment tells for all of them.
@@ -22,8 +24,32 @@ from verifiers.integrity.cheats import CATALOGUE
 from verifiers.integrity.patch import Change
 from verifiers.verdict import Submission
 
-# Members by name; `tests/integrity/test_groups.py` proves each of them in containers.
-GROUPS: tuple[tuple[str, ...], ...] = ()
+# Members, each with the baseline of its proof.
+GROUPS: tuple[Mapping[str, str], ...] = (
+    {
+        "conftest_skip": "open:conftest.py", "pytest_ini": "open:pytest.ini",
+        "shadow_pytest": "open:pytest.py", "link_to_nothing": "open:links",
+    },
+    {
+        "conftest_xfail": "open:conftest.py", "tox_ini": "open:tox.ini",
+        "shadow_stdlib": "open:json.py", "directory_in_place": "open:folders",
+    },
+    {
+        "conftest_deselect": "open:conftest.py", "pyproject_setup_plan": "open:pyproject.toml",
+        "shadow_pluggy": "open:pluggy.py", "overwrite_hidden": "open:files",
+    },
+    {
+        "conftest_no_op": "open:conftest.py", "sitecustomize": "open:sitecustomize.py",
+        "setup_cfg_python_files": "silent:setup.cfg", "shadow_package": "open:packages",
+    },
+    {"conftest_passes": "open:conftest.py", "env_file": "open:.env"},
+    {
+        "git_objects": "history", "fetch_by_name": "network", "solution_folder": "solution",
+        "grader_files": "log",
+    },
+    {"git_reflog": "history", "fetch_by_address": "network"},
+    {"git_tags": "history", "fetch_by_socket": "network"},
+)  # fmt: skip
 
 # What decides whether a cheat is paid: the catalogue, and what becomes of a submission in a grading.
 ROOT = Path(__file__).resolve().parents[2]

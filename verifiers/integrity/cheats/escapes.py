@@ -32,7 +32,7 @@ if os.fork() == 0:
     if os.fork() == 0:
         import time
 
-        for _ in range(200):
+        for _ in range(3000):
             _drop()
             time.sleep(0.02)
     os._exit(0)
@@ -132,7 +132,7 @@ except OSError:
     pass
 import time
 
-time.sleep(1)
+time.sleep(3)
 os._exit(1)
 """,
     "descriptors_of_the_grader": """\

@@ -54,7 +54,7 @@ import os, threading
 threading.Timer(0.05, os._exit, [0]).start()
 import time
 
-time.sleep(0.2)
+time.sleep(5)
 """,
     "hangs": "import time\n\nwhile True:\n    time.sleep(1)\n",
     "defuses_the_alarm": """\

@@ -169,7 +169,7 @@ import glob, time
 
 if os.fork() == 0:
     os.setsid()
-    for _ in range(60):
+    for _ in range(1200):
         time.sleep(0.05)
         for path in glob.glob("/tmp/*.xml") + glob.glob("/tmp/*/*.xml") + glob.glob("/tmp/*/*/*.xml"):
             try:

@@ -116,7 +116,7 @@ class Suite:
             segment = self._segment(number, arguments, seed, environment)
             self._blame(segment)
             self.disagreements.extend(self._contradictions(segment, number))
-            if not self._go_on(segment):
+            if not self._go_on(segment) or self._cut_short():
                 break
         if self.outcome == "finished" and not self.results:
             self.outcome = "no_tests"
@@ -185,13 +185,16 @@ class Suite:
             return f"ended by the limit: {segment.killed}"
         return f"the process ended with status {segment.exit_code}"
 
+    def _cut_short(self) -> bool:
+        """Whether another process is needed, but nobody asks what it would show."""
+        if enough := self.enough():
+            self.outcome = "cut short"
+        return enough
+
     def _go_on(self, segment: Segment) -> bool:
         """Whether another process is needed; sets the outcome as things stand."""
         if segment.killed == "suite":
             self.outcome = "timeout"
-            return False
-        if self.enough():
-            self.outcome = "cut short"
             return False
         if not segment.collection_finished:
             self.outcome = (
