@@ -222,6 +222,8 @@ def _local_dockerfile(debian_tag: str, certificates: bool, apt_hosts: str) -> It
         yield "ENV " + " ".join(f"{name}={_BUNDLE}" for name in _CERTIFICATE_VARIABLES)
     if not registries.index_is_default():
         yield f"ENV PIP_INDEX_URL={registries.index_url()} UV_DEFAULT_INDEX={registries.index_url()}"
+    if proxy := registries.go_proxy():
+        yield f"ENV GOPROXY={proxy}"
 
 
 def context_tar(files: dict[str, bytes]) -> io.BytesIO:

@@ -125,6 +125,16 @@ def npm_registry() -> str:
     return without_credentials(url) if host_of(url) else ""
 
 
+@lru_cache(maxsize=1)
+def go_proxy() -> str:
+    """The module proxy that Go is set up with; '' where there is neither a client nor its variable."""
+    told = os.environ.get("GOPROXY", "")
+    if not told and shutil.which("go") is not None:
+        told = _run("go", "env", "GOPROXY")
+    named = [without_credentials(url) for url in re.split(r"[,|]", told) if host_of(url)]
+    return named[0] if named else ""
+
+
 def apt_uris(texts: Iterable[str]) -> tuple[str, ...]:
     """Addresses in apt source files, one-line or deb822 format."""
     uris: list[str] = []
@@ -151,7 +161,7 @@ def apt_hosts() -> tuple[str, ...]:
 
 def hosts() -> tuple[str, ...]:
     """Every package registry's host, as this machine's clients are set up."""
-    return _distinct((*python_hosts(), host_of(npm_registry()), *apt_hosts()))
+    return _distinct((*python_hosts(), host_of(npm_registry()), host_of(go_proxy()), *apt_hosts()))
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -164,7 +164,10 @@ class Toolchain(Protocol[R]):
 
 
 # language → "module:class"; imported on first use, in the order that detection asks them.
-TOOLCHAINS: Mapping[str, str] = {"python": "envs.languages.python:PythonToolchain"}
+TOOLCHAINS: Mapping[str, str] = {
+    "python": "envs.languages.python:PythonToolchain",
+    "go": "envs.languages.go:GoToolchain",
+}
 
 
 def toolchain(language: str) -> Toolchain[Any]:

@@ -101,6 +101,8 @@ class SweFamily:
     def mine(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
         """The candidates; those that their licence, size, split or statement rules out are rejected here."""
         is_test = toolchain("python").is_test
+        if options.source == "git":
+            is_test = git.path_rule(source, settings, options.branch)
         if options.source == "releases":
             found = releases.mine(
                 source,

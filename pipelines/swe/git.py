@@ -19,6 +19,8 @@ from urllib.parse import urlsplit
 import pygit2
 from pygit2.enums import RepositoryOpenFlag
 
+from envs.languages import detect, toolchain
+from envs.languages.tree import Tree
 from pipelines.family import Mined
 from pipelines.swe import licenses
 from pipelines.swe.change import Refused, SourceError
@@ -90,6 +92,17 @@ def mine(
             f"{path} is a shallow clone and holds no {' or '.join(kinds)} with its parent: "
             "run `git fetch --unshallow` in it, then the same command again."
         )
+
+
+def path_rule(path: str, settings: Settings, branch: str | None = None) -> IsTest:
+    """Which paths are tests, by the toolchain that the newest tree is of; by Python's where it is of none.
+
+    Raises SourceError when `path` is no clone that can be read.
+    """
+    clone = open_clone(path)
+    view = _store(clone, settings).tree(str(_tip(clone, branch).tree_id))
+    found = detect(Tree(files=view, modes=view.modes))
+    return (found or toolchain("python")).is_test
 
 
 def open_clone(path: str) -> Clone:
