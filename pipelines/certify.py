@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from envs.sandbox import SandboxError
-from pipelines.export.bundles import verified_bundle
+from pipelines.bundles import verified_bundle
 from pipelines.family import Attempts, Context, Control, Done, Family, Rejected
 from pipelines.verify import control_outcome
 from verifiers.integrity import certificate

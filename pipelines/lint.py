@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipelines.bundles import verified_bundle
 from pipelines.certify import lay
-from pipelines.export.bundles import verified_bundle
 from pipelines.family import families, family
 from pipelines.publish import last_certificates
 from pipelines.selection import recorded_tasks

@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 
 from envs.sandbox import SandboxBackend
+from pipelines.bundles import verified_bundle
 from pipelines.certify import status
-from pipelines.export.bundles import verified_bundle
 from pipelines.family import Context, Done, Rejected
 from verifiers.integrity import certificate
 from verifiers.integrity.certificate import CertificateRefused

@@ -13,7 +13,7 @@ from typing import Any
 
 from envs.docker.backend import DockerBackend
 from envs.sandbox import SandboxBackend
-from pipelines.export.bundles import verified_bundle
+from pipelines.bundles import verified_bundle
 from pipelines.family import Control, family
 from verifiers.tests.stability import wilson
 from verifiers.verdict import VerdictKind, Verifier

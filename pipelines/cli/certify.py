@@ -1,4 +1,4 @@
-"""`verifactory tasks certify | publish | revalidate | lint`: what a task withstood, and whether it goes out."""
+"""`verifactory tasks certify | publish | revalidate | lint`: what a task withstood, and if it goes out."""
 
 from __future__ import annotations
 

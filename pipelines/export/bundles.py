@@ -1,4 +1,4 @@
-"""Bundles as an export needs them: proved to be what was validated, hashed as Harbor does, or as one tar."""
+"""Bundles as an export needs them: hashed as Harbor does, or as one tar."""
 
 from __future__ import annotations
 
@@ -8,29 +8,13 @@ import tarfile
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from verifiers.tests import bundle
-from warehouse.errors import FactoryError
 from warehouse.export.publication import file_sha256
-from warehouse.records import Task
-from warehouse.settings import Settings
 
 # What Harbor's packager takes of a task directory, and the names it leaves out of one without .gitignore. A
 # bundle has one, which leaves out nothing.
 PACKAGED_FILES = ("task.toml", "instruction.md", "README.md", "trajectory.json")
 PACKAGED_FOLDERS = ("environment", "tests", "solution", "steps")
 LEFT_OUT = ("__pycache__", "*.pyc", ".DS_Store", "*.swp", "*.swo", "*~")
-
-
-def verified_bundle(settings: Settings, task: Task) -> bundle.Bundle:
-    """The task's bundle, checked: every file against its manifest, the manifest against the task's record."""
-    path = settings.bundles / task.task_id
-    loaded = bundle.load(path)
-    if loaded.sha256 != task.bundle:
-        raise FactoryError(
-            f"The bundle of task {task.task_id} at {path} is not the one that was validated "
-            f"(sha256 {task.bundle[:12]}…); put that one back, or leave the task out."
-        )
-    return loaded
 
 
 def content_hash(task: Path) -> str:

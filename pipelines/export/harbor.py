@@ -15,7 +15,8 @@ from typing import Any
 import pyarrow as pa
 import tomli_w
 
-from pipelines.export.bundles import content_hash, task_tar, verified_bundle
+from pipelines.bundles import verified_bundle
+from pipelines.export.bundles import content_hash, task_tar
 from pipelines.export.selection import LeftOut, Selected, Selection, select
 from pipelines.export.shards import write_parquet
 from pipelines.publish import certified, last_certificates

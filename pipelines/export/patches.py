@@ -7,7 +7,7 @@ there, and leaves out, with a count, the tasks whose patch is not text.
 
 from __future__ import annotations
 
-from pipelines.export.bundles import verified_bundle
+from pipelines.bundles import verified_bundle
 from pipelines.export.selection import LeftOut
 from warehouse.records import Task
 from warehouse.settings import Settings
