@@ -66,7 +66,7 @@ def made(
     docker_settings: Settings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Made]:
-    """Claimed, planned, resolved, built and smoked. The layers that a language's projects share are cached."""
+    """Claimed, planned, resolved, built and smoked. What the projects of a language share is cached."""
     folder = tmp_path_factory.mktemp(request.param)
     project = importlib.import_module(f"projects.{request.param}")
     made = asyncio.run(_make(project, request.param, docker, docker_settings, folder))
