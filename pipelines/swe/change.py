@@ -19,7 +19,10 @@ from warehouse.records import Candidate, Source, content_id, to_json
 
 @dataclass(frozen=True)
 class Change:
-    """A base tree and a gold tree, their refs (versions or commits) and what commits say, oldest first."""
+    """A base tree and a gold tree, their refs (versions or commits) and what commits say, oldest first.
+
+    `linked` is what was written about it elsewhere, as (source, text), the best first.
+    """
 
     store: Path
     base_tree: str
@@ -32,6 +35,7 @@ class Change:
     license: str = ""
     attribution: str = ""
     texts: tuple[str, ...] = ()
+    linked: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 

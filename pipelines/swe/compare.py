@@ -33,6 +33,7 @@ class About:
     source_date: datetime
     author: str
     texts: Callable[[], tuple[str, ...]]
+    linked: Callable[[], tuple[tuple[str, str], ...]] = tuple
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ UNREAD = licenses.License("", "not read", "")
 
 
 def qualify(facts: Facts) -> Facts:
-    """The facts as they are. Raises Refused with the first rule that they break."""
+    """The facts themselves. Raises Refused with the first rule that they break."""
     if reason := disqualified(facts):
         raise Refused(reason)
     return facts
@@ -75,12 +76,14 @@ def compare(
     *,
     is_test: IsTest,
     settings: Settings,
+    fetch: Callable[[], None] = lambda: None,
 ) -> Compared:
-    """Compare a base and a gold tree, whose objects are all there."""
+    """Compare a base and a gold tree. `fetch` brings their files where only the trees are there yet."""
     license = UNREAD
     try:
-        differing = (path for _, old, new in store.deltas(*trees) for path in (old, new) if path)
-        facts = qualify(replace(facts, paths=sort_paths(differing, is_test)))
+        facts = replace(facts, paths=sort_paths(store.changed_paths(*trees), is_test))
+        qualify(facts)
+        fetch()
         facts = qualify(replace(facts, changed_bytes=store.changed_bytes(*trees)))
         base, gold = admit(store, trees[0]), admit(store, trees[1])
         license = licenses.permitted(store, (base.tree, gold.tree), settings.licenses)
@@ -96,6 +99,7 @@ def compare(
             license=license.spdx,
             attribution=license.attribution or about.author,
             texts=about.texts(),
+            linked=about.linked(),
             notes=tuple(dict.fromkeys((*base.notes, *gold.notes))),
         )
     except Refused as refused:

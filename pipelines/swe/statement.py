@@ -36,8 +36,8 @@ class Removed:
 
 @dataclass(frozen=True)
 class Statement:
-    """The statement, where it came from (`commit`, `changelog`, `commit+changelog`, `readme`), and what was
-    removed.
+    """The statement, where it came from (`issue`, `pull_request`, `commit`, `changelog`, `commit+changelog`,
+    `readme`), and what was removed.
     """
 
     text: str
@@ -129,6 +129,7 @@ def _sources(change: Change, base: Tree, gold: Tree) -> Iterator[tuple[str, str]
     version = change.gold_ref if change.kind == "releases" else ""
     news = _without_version_headings(changelog.added(base, gold, version))
     told = "\n\n".join(change.texts)
+    yield from (account for account in change.linked if says_something(clean(account[1])))
     if told and says_something(clean(told)):
         yield "commit", told
     if told and news:

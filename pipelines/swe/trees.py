@@ -219,19 +219,27 @@ class ObjectStore:
             found.append((letter, None if letter == "A" else old, None if letter == "D" else new))
         return found
 
+    def changed_paths(self, base: str, gold: str) -> set[str]:
+        """Every path that differs; no file is read."""
+        files = (file for delta in self._deltas(base, gold) for file in (delta.old_file, delta.new_file))
+        return {_text(file.raw_path) for file in files}
+
     def changed_bytes(self, base: str, gold: str) -> int:
         """Bytes of the files that differ, of each the larger side; contents are not read."""
+        return sum(
+            max(self.size(str(file.id)) for file in (d.old_file, d.new_file) if file.id != NO_OBJECT)
+            for d in self._deltas(base, gold)
+            if SUBMODULE not in (d.old_file.mode, d.new_file.mode)
+        )
+
+    def _deltas(self, base: str, gold: str) -> Iterator[pygit2.DiffDelta]:
         try:
-            diff = (
-                self.repository[base].peel(pygit2.Tree).diff_to_tree(self.repository[gold].peel(pygit2.Tree))
-            )
-            return sum(
-                max(self.size(str(file.id)) for file in (d.old_file, d.new_file) if file.id != NO_OBJECT)
-                for d in diff.deltas
-                if SUBMODULE not in (d.old_file.mode, d.new_file.mode)
-            )
-        except pygit2.GitError as error:
-            raise Refused("missing_objects", str(error)) from error
+            old, new = self.repository[base].peel(pygit2.Tree), self.repository[gold].peel(pygit2.Tree)
+            yield from old.diff_to_tree(new).deltas
+        except (KeyError, pygit2.GitError) as error:
+            raise Refused(
+                "missing_objects", f"{base[:12]}..{gold[:12]} cannot be compared: {error}"
+            ) from error
 
     def _diff(self, base: str, gold: str, flags: DiffOption) -> pygit2.Diff:
         try:
