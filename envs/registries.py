@@ -135,6 +135,33 @@ def go_proxy() -> str:
     return named[0] if named else ""
 
 
+@lru_cache(maxsize=1)
+def gem_sources() -> tuple[str, ...]:
+    """Hosts of the gem sources this machine is set up with; empty where there is no gem client."""
+    if shutil.which("gem") is None:
+        return ()
+    told = _run("gem", "environment", "remotesources")
+    return _distinct(host_of(url) for url in re.findall(r"https?://[^\s:]+(?::\d+)?", told))
+
+
+@lru_cache(maxsize=1)
+def composer_hosts() -> tuple[str, ...]:
+    """Hosts of the repositories Composer is set up with; empty where there is no Composer."""
+    if shutil.which("composer") is None:
+        return ()
+    told = _run("composer", "config", "--global", "repositories")
+    return _distinct(host_of(url.replace("\\/", "/")) for url in re.findall(r'"url":\s*"([^"]+)"', told))
+
+
+@lru_cache(maxsize=1)
+def cran_mirror() -> str:
+    """The mirror that R installs packages from on this machine; '' where there is no R."""
+    if shutil.which("Rscript") is None:
+        return ""
+    url = _run("Rscript", "--no-init-file", "-e", 'cat(getOption("repos")[["CRAN"]])')
+    return without_credentials(url) if host_of(url) else ""
+
+
 def apt_uris(texts: Iterable[str]) -> tuple[str, ...]:
     """Addresses in apt source files, one-line or deb822 format."""
     uris: list[str] = []
@@ -161,7 +188,9 @@ def apt_hosts() -> tuple[str, ...]:
 
 def hosts() -> tuple[str, ...]:
     """Every package registry's host, as this machine's clients are set up."""
-    return _distinct((*python_hosts(), host_of(npm_registry()), host_of(go_proxy()), *apt_hosts()))
+    urls = (npm_registry(), go_proxy(), cran_mirror())
+    named = (*gem_sources(), *composer_hosts())
+    return _distinct((*python_hosts(), *map(host_of, urls), *named, *apt_hosts()))
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:
