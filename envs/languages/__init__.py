@@ -166,6 +166,7 @@ class Toolchain(Protocol[R]):
 # language → "module:class"; imported on first use, in the order that detection asks them.
 TOOLCHAINS: Mapping[str, str] = {
     "python": "envs.languages.python:PythonToolchain",
+    "javascript": "envs.languages.javascript:JavaScriptToolchain",
     "go": "envs.languages.go:GoToolchain",
 }
 
