@@ -14,6 +14,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import urllib.request
+import zipfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +26,7 @@ from warehouse.errors import FactoryError
 
 APT = Path("/etc/apt")
 CLIENT_SECONDS = 20
+ANSWER_SECONDS = 8
 _INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX_URL", "PIP_INDEX_URL")
 
 
@@ -162,6 +166,71 @@ def cran_mirror() -> str:
     return without_credentials(url) if host_of(url) else ""
 
 
+@lru_cache(maxsize=1)
+def cargo_hosts() -> tuple[str, ...]:
+    """Hosts of the crate registry that Cargo is set up with; empty where there is no Cargo or no answer.
+
+    Cargo names its index only when it cannot be reached, so it is asked through a proxy that is none; the
+    index itself says where the files lie.
+    """
+    if shutil.which("cargo") is None:
+        return ()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "Cargo.toml").write_text(
+            '[package]\nname = "probe"\nversion = "0.0.0"\nedition = "2018"\n[dependencies]\nlibc = "*"\n'
+        )
+        Path(folder, "src").mkdir()
+        Path(folder, "src", "lib.rs").write_text("")
+        nowhere = {"CARGO_HTTP_PROXY": "http://127.0.0.1:9", "CARGO_NET_RETRY": "0"}
+        told = _run_anyway("cargo", "fetch", "--manifest-path", f"{folder}/Cargo.toml", env=nowhere)
+    found = re.search(r"`(https?://\S+/config\.json)`", told)
+    configuration = _fetched(found[1]) if found else ""
+    files = re.search(r'"dl"\s*:\s*"(https?://[^"{]+)', configuration)
+    return _distinct((host_of(found[1]), host_of(files[1]))) if found and files else ()
+
+
+@lru_cache(maxsize=1)
+def maven_hosts() -> tuple[str, ...]:
+    """Hosts of the repository that Maven is set up with; empty where there is no Maven or no answer.
+
+    A mirror in the user's settings comes first, else what Maven's own root of all projects names.
+    """
+    if shutil.which("mvn") is None:
+        return ()
+    settings = Path.home() / ".m2" / "settings.xml"
+    text = settings.read_text(errors="replace") if settings.is_file() else ""
+    urls = re.findall(r"<mirror>.*?<url>\s*(https?://[^<\s]+)", text, re.S)
+    home = re.search(r"^Maven home: (.+)$", re.sub(r"\x1b\[[0-9;]*m", "", _run("mvn", "-v")), re.M)
+    for jar in sorted(Path(home[1]).glob("lib/maven-model-builder-*.jar")) if home and not urls else []:
+        with zipfile.ZipFile(jar) as archive:
+            root = next((n for n in archive.namelist() if n.endswith("model/pom-4.0.0.xml")), "")
+            urls += re.findall(r"<url>\s*(https?://[^<\s]+)", archive.read(root).decode()) if root else []
+    answering = [
+        url for url in dict.fromkeys(urls) if _fetched(f"{url.rstrip('/')}/junit/junit/maven-metadata.xml")
+    ]
+    return _distinct(map(host_of, answering))
+
+
+def _run_anyway(*argv: str, env: dict[str, str]) -> str:
+    """All that a client says, whether it succeeds or not; '' when it cannot be started or is silent."""
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, timeout=CLIENT_SECONDS, check=False, env=os.environ | env
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout + done.stderr
+
+
+def _fetched(url: str) -> str:
+    """What an address answers, at most a megabyte; '' when it does not."""
+    try:
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
+            return answer.read(1 << 20).decode("utf-8", "replace")
+    except (OSError, ValueError):
+        return ""
+
+
 def apt_uris(texts: Iterable[str]) -> tuple[str, ...]:
     """Addresses in apt source files, one-line or deb822 format."""
     uris: list[str] = []
@@ -189,7 +258,7 @@ def apt_hosts() -> tuple[str, ...]:
 def hosts() -> tuple[str, ...]:
     """Every package registry's host, as this machine's clients are set up."""
     urls = (npm_registry(), go_proxy(), cran_mirror())
-    named = (*gem_sources(), *composer_hosts())
+    named = (*gem_sources(), *composer_hosts(), *cargo_hosts(), *maven_hosts())
     return _distinct((*python_hosts(), *map(host_of, urls), *named, *apt_hosts()))
 
 
