@@ -12,6 +12,8 @@ from datetime import datetime
 
 import pygit2
 
+from envs.languages import detect, toolchain
+from envs.languages.tree import Tree
 from pipelines.family import Mined
 from pipelines.swe import licenses
 from pipelines.swe.change import Change, Refused, candidate
@@ -68,6 +70,13 @@ def qualify(facts: Facts) -> Facts:
     return facts
 
 
+def path_rule(store: ObjectStore, tree_id: str) -> IsTest:
+    """Which paths are tests, by the toolchain that a tree is of; by Python's where it is of none."""
+    view = store.tree(tree_id)
+    found = detect(Tree(files=view, modes=view.modes))
+    return (found or toolchain("python")).is_test
+
+
 def compare(
     store: ObjectStore,
     trees: tuple[str, str],
@@ -76,14 +85,12 @@ def compare(
     *,
     is_test: IsTest,
     settings: Settings,
-    fetch: Callable[[], None] = lambda: None,
 ) -> Compared:
-    """Compare a base and a gold tree. `fetch` brings their files where only the trees are there yet."""
+    """Compare a base and a gold tree, whose files are all there."""
     license = UNREAD
     try:
         facts = replace(facts, paths=sort_paths(store.changed_paths(*trees), is_test))
         qualify(facts)
-        fetch()
         facts = qualify(replace(facts, changed_bytes=store.changed_bytes(*trees)))
         base, gold = admit(store, trees[0]), admit(store, trees[1])
         license = licenses.permitted(store, (base.tree, gold.tree), settings.licenses)

@@ -1,14 +1,14 @@
 """The SWE family: changes of real projects become tasks whose hidden tests fail before and pass after.
 
-Two sources: `releases`, consecutive source releases of a package from the configured index, and `git`, a
-local clone's merges and squashed pull requests. Both yield the same `Change`; everything after mining is
-shared.
+Three sources: `releases`, consecutive source releases of a package from the configured index, `git`, a local
+clone's merges and squashed pull requests, and `github`, merged pull requests with their issues. All yield the
+same `Change`; everything after mining is shared, and so is the screen that mined changes pass.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -18,42 +18,67 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from envs.languages import toolchain
 from envs.sandbox import BuiltImage, SandboxBackend
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
-from pipelines.swe import evidence, git, releases, statement
+from pipelines.swe import evidence, git, releases
 from pipelines.swe.build import Built, build
-from pipelines.swe.change import Change, Refused
+from pipelines.swe.change import SourceError
 from pipelines.swe.compose import Draft, compose, limits
-from pipelines.swe.filters import IsTest
+from pipelines.swe.exclusions import Exclusions
+from pipelines.swe.github.archive import closed_pulls
 from pipelines.swe.image import bundle_image
-from pipelines.swe.split import split
-from pipelines.swe.trees import ObjectStore
+from pipelines.swe.screen import Screen
 from pipelines.swe.validate import controls, validate
 from verifiers.problems import Problem
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
 from verifiers.verdict import Haste, Submission, Verdict, Verifier
-from warehouse.records import Task, to_json
+from warehouse.records import Task
 from warehouse.settings import Settings
+
+REPOSITORY_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$")
+
+# What each source is told to mine.
+INPUTS: Mapping[str, tuple[str, ...]] = {
+    "releases": ("package",),
+    "git": ("repo",),
+    "github": ("repo_name", "query", "archive"),
+}
 
 
 class SweOptions(BaseModel):
-    """Make SWE tasks from upstream releases or from a local git clone.
+    """Make SWE tasks from upstream releases, a local git clone, or GitHub.
 
     Examples:
 
     verifactory run swe --source releases --package cachetools --limit 5
 
     verifactory run swe --source git --repo ~/src/project --limit 50
+
+    verifactory run swe --source github --repo-name tkem/cachetools --limit 50
+
+    verifactory run swe --source github --query 'language:python stars:>500' --repositories 100 --limit 20
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    source: Literal["releases", "git"] = Field(
-        "releases", description="releases of a package, or a local git clone."
+    source: Literal["releases", "git", "github"] = Field(
+        "releases", description="releases of a package, a local git clone, or pull requests on GitHub."
     )
     package: tuple[str, ...] = Field((), description="Package on the configured index; repeat for more.")
     version: tuple[str, ...] = Field((), description="Only these releases, e.g. 2.1.0; repeat for more.")
     repo: tuple[Path, ...] = Field((), description="Local clone, bare or not; repeat for more.")
-    branch: str | None = Field(None, description="Branch to mine; the clone's default branch if not given.")
+    repo_name: tuple[str, ...] = Field((), description="Repository on GitHub, owner/name; repeat for more.")
+    query: str | None = Field(None, description="GitHub search for repositories, as on its search page.")
+    archive: tuple[Path, ...] = Field(
+        (), description="Hour of GH Archive (.json.gz): only pull requests closed in it; repeat for more."
+    )
+    repositories: int = Field(20, ge=1, description="Most repositories taken from a search or an archive.")
+    exclude: tuple[Path, ...] = Field(
+        (), description="Benchmark ids or repositories to leave out: a list, or a Parquet, JSON or CSV table."
+    )
+    branch: str | None = Field(
+        None,
+        description="Branch to mine. If not given: a clone's default branch; on GitHub, every branch.",
+    )
     kinds: tuple[str, ...] = Field(
         git.DEFAULT_KINDS, description="Commits to mine: merge, squash, commit; repeat."
     )
@@ -75,18 +100,30 @@ class SweOptions(BaseModel):
     def _aware(cls, when: datetime | None) -> datetime | None:
         return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
+    @field_validator("repo_name")
+    @classmethod
+    def _known_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [name for name in names if not REPOSITORY_NAME.match(name)]:
+            raise ValueError(f"{wrong[0]!r} is no repository on GitHub; write it as owner/name")
+        return names
+
     @model_validator(mode="after")
     def _inputs_fit_the_source(self) -> SweOptions:
-        needed, other = ("package", "repo") if self.source == "releases" else ("repo", "package")
-        if not getattr(self, needed) or getattr(self, other):
-            raise ValueError(f"--source {self.source} takes --{needed} (at least one) and no --{other}")
+        needed = INPUTS[self.source]
+        others = [name for names in INPUTS.values() for name in names if name not in needed]
+        if not any(getattr(self, name) for name in needed) or any(getattr(self, name) for name in others):
+            takes, none = (
+                " or ".join(f"--{name.replace('_', '-')}" for name in names) for names in (needed, others)
+            )
+            raise ValueError(f"--source {self.source} takes {takes} (at least one) and no {none}")
         if self.version and self.source != "releases":
             raise ValueError("--version goes with --source releases")
         return self
 
     def identity(self) -> dict[str, Any]:
         """What makes a run another run; asking for more of the same source is the same run."""
-        return self.model_dump(mode="json", exclude={"package", "repo", "limit"})
+        asked = {name for names in INPUTS.values() for name in names} | {"limit", "repositories"}
+        return self.model_dump(mode="json", exclude=asked if self.exclude else asked | {"exclude"})
 
 
 class SweFamily:
@@ -96,10 +133,21 @@ class SweFamily:
     Options: ClassVar[type[BaseModel]] = SweOptions
 
     def inputs(self, options: SweOptions) -> list[str]:
-        return list(options.package) if options.source == "releases" else [str(path) for path in options.repo]
+        match options.source:
+            case "releases":
+                return list(options.package)
+            case "git":
+                return [str(path) for path in options.repo]
+            case _:
+                return _repositories(options)
 
     def mine(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
-        """The candidates; those that their licence, size, split or statement rules out are rejected here."""
+        """The candidates; those that the screen does not let through are rejected here."""
+        screen = Screen(settings, Exclusions.read(options.exclude))
+        if options.source == "github":
+            for mined in self._mine_github(source, options, settings):
+                yield screen(mined)
+            return
         is_test = toolchain("python").is_test
         if options.source == "git":
             is_test = git.path_rule(source, settings, options.branch)
@@ -117,7 +165,18 @@ class SweFamily:
                 source, settings, is_test=is_test,
                 since=options.since, until=options.until, kinds=options.kinds, branch=options.branch,
             )  # fmt: skip
-        return (screened(mined, is_test) for mined in found)
+        for mined in found:
+            yield screen(mined, is_test)
+
+    def _mine_github(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
+        # PyGithub takes a third of a second to import, which no other command should pay
+        from pipelines.swe.github import source as github
+
+        numbers = closed_pulls(options.archive).get(source, ()) if options.archive else None
+        return github.mine(
+            source, settings,
+            since=options.since, until=options.until, branch=options.branch, numbers=numbers,
+        )  # fmt: skip
 
     async def build(self, mined: Mined, context: Context) -> Done[Built] | Rejected:
         return await build(mined, context)
@@ -163,18 +222,24 @@ class SweVerifier:
         return await verifier.grade(bundle, submission, sandboxes, haste)
 
 
-def screened(mined: Mined, is_test: IsTest) -> Mined:
-    """`mined`, or its rejection when it cannot be split or nothing says what it is about."""
-    if mined.change is None:
-        return mined
-    change: Change = mined.change
-    store = ObjectStore.open(change.store)
-    try:
-        parts = split(store, change.base_tree, change.gold_tree, is_test)
-        base, gold = store.tree(change.base_tree), store.tree(change.gold_tree)
-        statement.draft(change, base, gold, parts.gold_patch)
-    except Refused as refused:
-        detail = to_json({**json.loads(mined.candidate.detail), "why": refused.detail})
-        update = {"verdict": "rejected", "reason": refused.reason, "detail": detail}
-        return Mined(mined.source, mined.candidate.model_copy(update=update))
-    return mined
+def _repositories(options: SweOptions) -> list[str]:
+    """Names of the repositories to mine, in the order they were given or found; each once."""
+    names = list(options.repo_name)
+    settings = Settings()
+    if options.query:
+        from pipelines.swe.github import repositories
+        from pipelines.swe.github.client import GitHub
+
+        asked = GitHub(settings)
+        names += repositories.search(asked, options.query, settings.licenses, options.repositories)
+    if options.archive:
+        hours = closed_pulls(options.archive)
+        busiest = [name for name in hours if REPOSITORY_NAME.match(name)]
+        names = [name for name in names if name in hours] if names else busiest[: options.repositories]
+    if not names:
+        raise SourceError(
+            "No repository is left to mine: nothing was found under a permitted licence, or the archive has "
+            "no pull request of those named. Widen --query, or name repositories with --repo-name.",
+            "nothing_found",
+        )
+    return list(dict.fromkeys(names))

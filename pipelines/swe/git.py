@@ -19,12 +19,11 @@ from urllib.parse import urlsplit
 import pygit2
 from pygit2.enums import RepositoryOpenFlag
 
-from envs.languages import detect, toolchain
-from envs.languages.tree import Tree
 from pipelines.family import Mined
 from pipelines.swe import licenses
 from pipelines.swe.change import Refused, SourceError
 from pipelines.swe.compare import UNREAD, About, Compared, compare
+from pipelines.swe.compare import path_rule as rule_of
 from pipelines.swe.filters import Facts, IsTest
 from pipelines.swe.trees import ObjectStore
 from warehouse.records import Source, content_id, to_json
@@ -100,9 +99,7 @@ def path_rule(path: str, settings: Settings, branch: str | None = None) -> IsTes
     Raises SourceError when `path` is no clone that can be read.
     """
     clone = open_clone(path)
-    view = _store(clone, settings).tree(str(_tip(clone, branch).tree_id))
-    found = detect(Tree(files=view, modes=view.modes))
-    return (found or toolchain("python")).is_test
+    return rule_of(_store(clone, settings), str(_tip(clone, branch).tree_id))
 
 
 def open_clone(path: str) -> Clone:

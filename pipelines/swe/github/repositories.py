@@ -6,7 +6,6 @@ each part fits.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +16,6 @@ from pipelines.swe.github.client import PER_PAGE, GitHub, NotFound
 from pipelines.swe.licenses import permits
 from warehouse.settings import Settings
 
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,38}/(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}$")
 FOUND_AT_MOST = 1000
 FIRST_DAY = date(2007, 10, 1)  # GitHub has no older repository
 NOT_TOLD = ("", "NOASSERTION", "OTHER")

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 
 import pygit2
 
+from envs.languages import TOOLCHAINS, Toolchain, toolchain
 from pipelines.family import Mined
 from pipelines.swe import licenses
 from pipelines.swe.change import Refused
-from pipelines.swe.compare import UNREAD, About, Compared, compare, qualify
-from pipelines.swe.filters import Facts, IsTest, disqualified, sort_paths
+from pipelines.swe.compare import UNREAD, About, Compared, compare, path_rule, qualify
+from pipelines.swe.filters import Facts, disqualified, sort_paths
 from pipelines.swe.github.client import GitHub
 from pipelines.swe.github.details import PullRequests
 from pipelines.swe.github.mirror import Mirror
@@ -32,7 +34,6 @@ def mine(
     name: str,
     settings: Settings,
     *,
-    is_test: IsTest,
     since: datetime | None = None,
     until: datetime | None = None,
     branch: str | None = None,
@@ -47,7 +48,7 @@ def mine(
     found = repository(github, name, settings)
     mirror = Mirror(found.name, found.clone_url, settings, token=github.git_token())
     with Shelf.held(github.folder / "pulls" / found.name) as shelf:
-        miner = _Miner(found, mirror, PullRequests(github, found.name, shelf), settings, is_test)
+        miner = _Miner(found, mirror, PullRequests(github, found.name, shelf), settings)
         for pull in miner.pulls(numbers, since):
             when = pull.merged_at or pull.updated_at
             if (since is not None and when < since) or (until is not None and when >= until):
@@ -65,13 +66,11 @@ class _Miner:
         mirror: Mirror,
         requests: PullRequests,
         settings: Settings,
-        is_test: IsTest,
     ) -> None:
         self.repository = found
         self.mirror = mirror
         self.requests = requests
         self.settings = settings
-        self.is_test = is_test
 
     def pulls(self, numbers: Collection[int] | None, since: datetime | None) -> Iterator[Listed]:
         """Pull requests, detailed where their listing breaks no rule."""
@@ -105,19 +104,20 @@ class _Miner:
             facts = qualify(
                 replace(
                     facts,
-                    paths=None if paths is None else sort_paths(paths, self.is_test),
+                    paths=None if paths is None else sort_paths(paths, is_some_test),
                     told=says_anything(pull),
                 )
             )
             base, gold = self._commits(pull)
+            about = self._about(pull, str(base.id))
+            trees = str(base.tree_id), str(gold.tree_id)
+            differing = sort_paths(self.mirror.store.changed_paths(*trees), is_some_test)
+            qualify(replace(facts, paths=differing))
+            self.mirror.fill(*trees)
+            is_test = path_rule(self.mirror.store, trees[1])
         except Refused as refused:
             return Compared(about, facts, UNREAD, refused)
-        about = self._about(pull, str(base.id))
-        trees = str(base.tree_id), str(gold.tree_id)
-        return compare(
-            self.mirror.store, trees, about, facts,
-            is_test=self.is_test, settings=self.settings, fetch=lambda: self.mirror.fill(*trees),
-        )  # fmt: skip
+        return compare(self.mirror.store, trees, about, facts, is_test=is_test, settings=self.settings)
 
     def _commits(self, pull: Detailed) -> tuple[pygit2.Commit, pygit2.Commit]:
         """The commits before and after; a rebased pull request is as many commits as it has.
@@ -162,6 +162,16 @@ class _Miner:
             attribution=license.attribution or author,
             raw=to_json(_told(pull, author) | {"license_evidence": license.evidence}),
         )
+
+
+def is_some_test(path: str) -> bool:
+    """Whether any toolchain would call it a test: what may be said before the tree tells its language."""
+    return any(known.is_test(path) for known in _toolchains())
+
+
+@cache
+def _toolchains() -> tuple[Toolchain, ...]:
+    return tuple(map(toolchain, TOOLCHAINS))
 
 
 def listed_facts(pull: Listed) -> Facts:
