@@ -23,6 +23,7 @@ from pydantic import Field
 from envs import formats
 from envs.languages import Broken, Healthy, Recipe, Resolved, Runner, Upstream, layers
 from envs.languages.tree import EXECUTABLE, Tree, pack
+from envs.reports import TestStatus
 from envs.sandbox import ContentRefused, ExecResult, Outcome, Sandbox
 
 CACHE = "/opt/cache"
@@ -244,7 +245,11 @@ class _Smoke:
         except ValueError as error:
             return Broken("collect", f"{log}\n{error}", reason=_ended(ran) or "collection_failed")
         found, failed = len(parsed.results), len(parsed.collection_errors)
-        if found and not failed:
+        # A suite of which nothing passes, upstream's own and unbroken, has no working environment.
+        works = any(result.status in (TestStatus.PASSED, TestStatus.XFAILED) for result in parsed.results)
+        if not works:
+            found = 0
+        if works and not failed:
             return Healthy(found, log)
         reason = _ended(ran) or ("collection_failed" if failed or not ran.ok else "nothing_collected")
         return Broken(
