@@ -140,8 +140,13 @@ def render(
     cpus: float = 1.0,
     build_seconds: float = 900,
     agent_seconds: float = 3600,
+    more: Mapping[str, bytes] | None = None,
 ) -> BundleDigest:
-    """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project as imaged."""
+    """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project as imaged.
+
+    `more` holds further files by their path in the bundle, for tasks that are graded in another way than by
+    hidden tests; such a file takes the place of ours (`tests/test.sh`).
+    """
     dest.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
@@ -159,6 +164,8 @@ def render(
         )
         write_tests(part / "tests", spec, hidden)
         _write(part / "tests" / "pristine.json", _pristine(environment_dir / "app.tar"))
+        for name, data in (more or {}).items():
+            _write(part / name, data, executable=name.endswith(".sh"))
         manifest = json.dumps(
             {"schema": 1, "task_id": task_id, "files": _digests(part)}, sort_keys=True, indent=1
         ).encode()
