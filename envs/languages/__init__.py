@@ -168,6 +168,15 @@ TOOLCHAINS: Mapping[str, str] = {
     "python": "envs.languages.python:PythonToolchain",
     "javascript": "envs.languages.javascript:JavaScriptToolchain",
     "go": "envs.languages.go:GoToolchain",
+    "c": "envs.languages.c:CToolchain",
+    "cpp": "envs.languages.c:CppToolchain",
+    "ruby": "envs.languages.ruby:RubyToolchain",
+    "php": "envs.languages.php:PhpToolchain",
+    "perl": "envs.languages.perl:PerlToolchain",
+    "lua": "envs.languages.lua:LuaToolchain",
+    "r": "envs.languages.r:RToolchain",
+    "bash": "envs.languages.bash:BashToolchain",
+    "rust": "envs.languages.rust:RustToolchain",
 }
 
 
