@@ -1,10 +1,10 @@
 """Names that hidden tests use and only the gold patch defines: told to the solver, so that no name must be
 guessed.
 
-Everything is read from syntax trees; nothing is imported or run. A definition is told by its signature
-and the first sentence of its docstring, never by its body. Files that this Python cannot parse are
-passed over: a name that is missed only means less help, and `names_interface` still decides whether a
-feature task can stand on its statement.
+Everything is read from syntax trees (of other languages than Python, from words: `identifiers`); nothing is
+imported or run. A definition is told by its signature and the first sentence of its docstring, never by its
+body. Files that this Python cannot parse are passed over: a name that is missed only means less help, and
+`names_interface` still decides whether a feature task can stand on its statement.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipelines.swe import identifiers
 from pipelines.swe.filters import IsTest, kind_of
 from pipelines.swe.trees import Entry, Tree
 
@@ -27,7 +28,9 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True)
 class Definition:
-    """Something a module defines. `kind` is module | class | function | method | attribute | parameter."""
+    """Something a module defines. `kind` is module | class | function | method | attribute | parameter, and
+    `name` of languages other than Python, whose module is a path.
+    """
 
     kind: str
     module: str
@@ -55,12 +58,16 @@ def needed(
             after += definitions(path, gold[path]) if path in gold and not gold.is_link(path) else []
     had = {(d.module, d.qualname) for d in before}
     fresh = [d for d in after if (d.module, d.qualname) not in had]
+    others = tuple(
+        Definition("name", path, name, line)
+        for path, name, line in identifiers.fresh(base, gold, touched, hidden, is_test)
+    )
     if not fresh:
-        return ()
+        return others
     used = _uses(hidden)
     known = _names_defined(base, is_test) if any(d.kind != "module" for d in fresh) else _Known()
     found = [d for d in fresh if _is_used(d, used, known)]
-    return tuple(_without_parts(sorted(found, key=lambda d: (d.module, d.qualname))))
+    return (*_without_parts(sorted(found, key=lambda d: (d.module, d.qualname))), *others)
 
 
 def section(found: Collection[Definition]) -> str:
