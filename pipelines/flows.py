@@ -8,6 +8,7 @@ run before the first import of prefect anywhere, which is why the command line i
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar, cast
 
@@ -22,6 +23,7 @@ from prefect.utilities.annotations import quote  # noqa: E402
 
 from envs.docker.backend import DockerBackend  # noqa: E402
 from envs.docker.cleanup import enforce_disk_budget, reclaim  # noqa: E402
+from pipelines.certification import certify_tasks, due  # noqa: E402
 from pipelines.factory import STAGES, Progress, Quiet, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
@@ -123,6 +125,23 @@ async def run_family(family_name: str, options: dict[str, Any]) -> None:
     settings = Settings()
     for source in chosen.inputs(parsed):
         await shard_flow(family_name, source, parsed, settings)
+
+
+@flow(name="revalidate", persist_result=False)
+async def revalidate(limit: int = 20, older_than_days: float = 30.0, where: str = "true") -> dict[str, int]:
+    """Certify published tasks again, the oldest certificates first; returns how many ended how.
+
+    What decayed is retired with the reason, and leaves exports.
+    """
+    settings = Settings()
+    await asyncio.to_thread(load, settings)
+    tasks = due(settings, limit=limit, older_than_days=older_than_days, where=where)
+    endings = await certify_tasks(settings, tasks, ended=lambda _: None) if tasks else []
+    rows = [ending.row() for ending in endings]
+    await acreate_table_artifact(
+        key="revalidation", table=rows, description=f"{len(rows)} published tasks, certified again"
+    )
+    return dict(Counter(ending.outcome for ending in endings))
 
 
 @flow(name="load-warehouse", persist_result=False)

@@ -5,6 +5,7 @@ environment that is still here. Everything else is refused with the reason.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from envs.sandbox import SandboxBackend
 from pipelines.bundles import verified_bundle
@@ -28,8 +29,8 @@ async def publish(task: Task, record: Certificate | None, context: Context) -> D
     return Done(event, records=(event,))
 
 
-def certified(settings: Settings, task: Task, record: Certificate | None) -> None:
-    """Raise CertificateRefused unless the bundle carries the certificate that was recorded for the task."""
+def certified(settings: Settings, task: Task, record: Certificate | None) -> Path:
+    """The bundle, which carries the certificate that was recorded for the task. Raises CertificateRefused."""
     bundle = verified_bundle(settings, task)
     if record is None:
         raise CertificateRefused(
@@ -43,6 +44,7 @@ def certified(settings: Settings, task: Task, record: Certificate | None) -> Non
             "certificate_edited",
             f"The certificate in the bundle of task {task.task_id} is not the one that was recorded for it.",
         )
+    return bundle.path
 
 
 async def image_is_here(task: Task, record: Certificate | None, sandboxes: SandboxBackend) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 import tomli_w
 
-from pipelines.bundles import verified_bundle
 from pipelines.export.bundles import content_hash, task_tar
 from pipelines.export.selection import LeftOut, Selected, Selection, select
 from pipelines.export.shards import write_parquet
@@ -52,12 +51,16 @@ def select_whole(settings: Settings, where: str) -> Selection:
     """
 
     def prepare(task: Task) -> Task:
-        certified(settings, task, last_certificates(settings, [task]).get(task.task_id))
         if any((settings.bundles / task.task_id / "tests").rglob(".harborignore")):
             raise LeftOut("its tests have a .harborignore, by which Harbor would leave out others")
         return task
 
     return select(settings, where, prepare=prepare)
+
+
+def certified_bundle(settings: Settings, task: Task) -> Path:
+    """The task's bundle, proved, with the certificate that was recorded for it."""
+    return certified(settings, task, last_certificates(settings, [task]).get(task.task_id))
 
 
 def dataset_manifest(name: str, snapshot: str, tasks: dict[str, str]) -> str:
@@ -89,7 +92,7 @@ def export_harbor(settings: Settings, where: str, out: Path) -> ExportReport:
         hashes = {}
         for selected in selection.tasks:
             copy = folder / selected.task.task_id
-            shutil.copytree(verified_bundle(settings, selected.task).path, copy, symlinks=True)
+            shutil.copytree(certified_bundle(settings, selected.task), copy, symlinks=True)
             config = tomllib.loads((copy / "task.toml").read_text(encoding="utf-8"))
             hashes[config["task"]["name"]] = content_hash(copy)
         manifest = dataset_manifest(_dataset_name(out), selection.contents.snapshot, hashes)
@@ -108,7 +111,7 @@ def export_harbor_parquet(settings: Settings, where: str, out: Path) -> ExportRe
         task = selected.task
         return {
             "path": task.task_id,
-            "task_binary": task_tar(verified_bundle(settings, task).path),
+            "task_binary": task_tar(certified_bundle(settings, task)),
             "task_id": task.task_id,
             "repo": task.repo,
             "license": task.license,

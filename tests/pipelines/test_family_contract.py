@@ -17,7 +17,8 @@ from calc_repo import EXPECTED, QUARANTINED, make
 from pydantic import ValidationError
 
 from envs.docker.backend import DockerBackend
-from pipelines.factory import STAGES, Quiet, Tally, mine, process_batch, run_id
+from pipelines.certification import certify_tasks, publish_tasks
+from pipelines.factory import UNCERTIFIED, Quiet, Tally, mine, process_batch, run_id
 from pipelines.family import Context, families, family
 from pipelines.verify import verify_tasks
 from verifiers.verdict import Submission, VerdictKind
@@ -78,7 +79,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Every candidate of the case, taken through every step."""
     name = request.param
     case, folder = CASES[name], tmp_path_factory.mktemp(name)
-    settings = Settings(home=folder / "home", **case.settings)
+    settings = Settings(home=folder / "home", certify=False, **case.settings)
     chosen = family(name)
     options = chosen.Options.model_validate(case.options(folder))
     (source,) = chosen.inputs(options)
@@ -174,7 +175,7 @@ class TestContract:
         )
         for _, stages, outcomes in rows.rows:
             assert stages[0] == "mine"
-            assert tuple(stages[1:]) == STAGES[: len(stages) - 1]
+            assert tuple(stages[1:]) == UNCERTIFIED[: len(stages) - 1]
             assert all(outcome == "ok" for outcome in outcomes[:-1])
 
     def test_gold_scores_one_and_nop_zero_every_time(self, made: Made) -> None:
@@ -189,6 +190,19 @@ class TestContract:
         assert len(rows) == 2 * 2 * len(made.tasks[:2])
         pooled = Reader(made.settings).sql(steady).rows
         assert [tuple(row) for row in pooled] == [(runs + 2 * len(made.tasks[:2]), wavered)]
+
+    def test_a_task_withstands_every_cheat_and_goes_out(self, made: Made) -> None:
+        """Certified against its own grader, and published; its certificate holds what was seen."""
+        (ending,) = asyncio.run(certify_tasks(made.settings, made.tasks[:1], ended=lambda _: None))
+        assert (ending.outcome, ending.reason) == ("certified", ""), ending.detail
+        assert ending.certificate is not None
+        assert ending.certificate.cheats > 0
+        assert ending.certificate.succeeded == 0
+        exploits = Reader(made.settings).sql("SELECT sum(gradings), sum(succeeded) FROM exploits").rows
+        assert exploits[0][0] > 0
+        assert exploits[0][1] == 0
+        (published,) = asyncio.run(publish_tasks(made.settings, made.tasks[:1]))
+        assert (published.outcome, published.reason) == ("published", "")
 
     def test_a_malformed_submission_scores_zero_and_is_called_so(self, made: Made) -> None:
         async def grade() -> None:
@@ -222,7 +236,7 @@ class TestContract:
 
     def test_a_lost_ledger_gives_the_same_tasks(self, made: Made, tmp_path: Path) -> None:
         """Done from nothing again, in another home, the same source gives the same candidates and ids."""
-        settings = Settings(home=tmp_path / "home", **made.case.settings)
+        settings = Settings(home=tmp_path / "home", certify=False, **made.case.settings)
         asyncio.run(_run(made.name, made.source, made.options, settings, made.run, tmp_path))
         ids = Reader(settings).sql("SELECT task_id FROM tasks ORDER BY source_date").rows
         assert [row[0] for row in ids] == [task.task_id for task in made.tasks]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_tasks import TASKS, records_of, rendered, task_of
+from made_tasks import TASKS, certificate_of, records_of, rendered, task_of
 
 from warehouse.loader import load
 from warehouse.outbox import Outbox
@@ -31,6 +31,7 @@ def settings(tmp_path: Path) -> Settings:
         for n in TASKS:
             task = task_of(n)
             digest = rendered(settings, task, n, task.gold_patch.encode(), tmp_path)
-            outbox.append(records_of(task_of(n, digest), n))
+            made = task_of(n, digest)
+            outbox.append([*records_of(made, n), certificate_of(settings, made)])
     load(settings)
     return settings

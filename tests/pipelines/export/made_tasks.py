@@ -8,9 +8,11 @@ import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pipelines.certify import lay
+from verifiers.integrity import certificate
 from verifiers.tests import bundle
 from verifiers.tests.spec import TestSpec
-from warehouse.records import Candidate, Record, Source, Task, TaskEvent
+from warehouse.records import Candidate, Certificate, Record, Source, Task, TaskEvent, to_json
 from warehouse.settings import Settings
 
 DATE = datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
@@ -26,11 +28,11 @@ PATCH = """diff --git a/m.py b/m.py
 
 # task number → (repository, status, kind of source); None is a task that was built and no more
 TASKS: dict[int, tuple[str, str | None, str]] = {
-    1: ("alpha", "validated", "releases"),
+    1: ("alpha", "published", "releases"),
     2: ("alpha", "published", "releases"),
-    3: ("owner/beta", "certified", "git"),
-    4: ("gamma", "validated", "releases"),
-    5: ("alpha", "rejected", "releases"),
+    3: ("owner/beta", "published", "git"),
+    4: ("gamma", "published", "releases"),
+    5: ("alpha", "certified", "releases"),
     6: ("alpha", "retired", "releases"),
     7: ("alpha", None, "releases"),
 }
@@ -61,6 +63,25 @@ def task_of(n: int, bundle: str = "") -> Task:
         bundle=bundle,
         run_id="run",
     )
+
+
+def certificate_of(settings: Settings, task: Task) -> Certificate:
+    """A certificate of the task, laid into its bundle."""
+    document = certificate.sealed(
+        {
+            "task_id": task.task_id,
+            "bundle": task.bundle,
+            "family": "swe",
+            "outcome": "certified",
+            "reason": "",
+        }
+    )
+    lay(settings.bundles / task.task_id, document)
+    return Certificate(
+        certificate_id=document["sha256"], task_id=task.task_id, run_id="run", outcome="certified",
+        bundle=task.bundle, environment_id="env", image_digest="", catalogue="", cheats=1, succeeded=0,
+        inverted=1, seconds=1, validation_seconds=1, document=to_json(document),
+    )  # fmt: skip
 
 
 def records_of(task: Task, n: int) -> list[Record]:

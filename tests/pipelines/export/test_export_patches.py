@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from made_tasks import records_of, rendered, task_of
+from made_tasks import certificate_of, records_of, rendered, task_of
 from typer.testing import CliRunner
 
 from pipelines.cli import app
@@ -31,7 +31,8 @@ def stored(settings: Settings, folder: Path, patches: dict[int, tuple[bytes, str
             fields = {"gold_patch": gold.decode("utf-8", "replace"), "test_patch": test}
             task = task_of(n).model_copy(update=fields)
             digest = rendered(settings, task, n, gold, folder)
-            outbox.append(records_of(task.model_copy(update={"bundle": digest}), n))
+            made = task.model_copy(update={"bundle": digest})
+            outbox.append([*records_of(made, n), certificate_of(settings, made)])
     load(settings)
     return settings
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 from calc_repo import CALC, LICENSE, PYPROJECT, TESTS
-from made_tasks import records_of, task_of
+from made_tasks import certificate_of, records_of, task_of
 
 from envs.docker.backend import DockerBackend
 from envs.languages import Resolved, toolchain
@@ -93,7 +93,8 @@ def exported(tmp_path: Path) -> Path:
         metadata={"repo": task.repo, "license": task.license},
     )
     with Outbox(settings) as outbox:
-        outbox.append(records_of(task_of(1, digest.sha256), 1))
+        made = task_of(1, digest.sha256)
+        outbox.append([*records_of(made, 1), certificate_of(settings, made)])
     load(settings)
     EXPORTERS["harbor"](settings, "true", tmp_path / "tasks")
     return tmp_path / "tasks" / FIRST

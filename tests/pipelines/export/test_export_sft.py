@@ -22,7 +22,7 @@ from warehouse.records import TaskEvent
 from warehouse.settings import Settings
 
 export = EXPORTERS["sft"]
-VERIFIED = {f"{n:020x}" for n in (1, 2, 3, 4)}
+PUBLISHED = {f"{n:020x}" for n in (1, 2, 3, 4)}
 
 
 def rows_of(out: Path, cache: Path) -> list[dict]:
@@ -30,11 +30,11 @@ def rows_of(out: Path, cache: Path) -> list[dict]:
     return [row | {"split": split} for split, part in loaded.items() for row in part]
 
 
-def test_datasets_reads_every_verified_task(settings: Settings, tmp_path: Path) -> None:
+def test_datasets_reads_every_published_task(settings: Settings, tmp_path: Path) -> None:
     report = export(settings, "true", tmp_path / "shard")
     rows = {row["task_id"]: row for row in rows_of(tmp_path / "shard", tmp_path / "cache")}
     assert report.rows == 4
-    assert set(rows) == VERIFIED
+    assert set(rows) == PUBLISHED
     row = rows[f"{1:020x}"]
     system, user, assistant = row["messages"]
     assert system == {"role": "system", "content": SYSTEM}
@@ -92,8 +92,8 @@ def test_same_snapshot_same_bytes(settings: Settings, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "said"),
     [
-        ("repo = 'nobody'", "No verified task fits"),
-        ("status = 'rejected'", "No verified task fits"),
+        ("repo = 'nobody'", "No published task fits"),
+        ("status = 'rejected'", "No published task fits"),
         ("no_such_column = 1", "no_such_column"),
         ("repo = ", "query cannot be run"),
         ("true; DROP TABLE tasks", "query cannot be run"),
@@ -109,7 +109,7 @@ def test_bad_predicates(settings: Settings, tmp_path: Path, where: str, said: st
 @pytest.mark.parametrize(
     "where", ["true -- ", "true) OR (true", "false) UNION ALL (SELECT task_id FROM task_overview"]
 )
-def test_no_predicate_lets_unverified_tasks_in(settings: Settings, tmp_path: Path, where: str) -> None:
+def test_no_predicate_lets_unpublished_tasks_in(settings: Settings, tmp_path: Path, where: str) -> None:
     assert export(settings, where, tmp_path / "shard").rows == 4
 
 

@@ -76,7 +76,7 @@ def test_other_families_are_refused(settings: Settings, tmp_path: Path) -> None:
     with Outbox(settings) as outbox:
         task = tasks(settings)[f"{7:020x}"]
         outbox.append([task.model_copy(update={"task_id": "f" * 20, "family": "office"})])
-        outbox.append([TaskEvent(task_id="f" * 20, event="status", value="validated", run_id="run")])
+        outbox.append([TaskEvent(task_id="f" * 20, event="status", value="published", run_id="run")])
     load(settings)
     with pytest.raises(FactoryError, match="family 'office'"):
         EXPORTERS["swebench"](settings, "true", tmp_path / "rows")

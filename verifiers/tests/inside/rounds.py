@@ -1,9 +1,11 @@
 """The runs of a suite that one grading takes, and what they say together.
 
 Where tests can be inverted there are two runs: the first takes only the files that hold such tests, the
-second takes the whole suite. Of each test counts the run in which it was as it should be (the worse, if there
-are two); in the other it must fail. What cannot be paid mostly shows in the first, the short one; then one
-run without inversions completes the report or, where only the reward is asked (`hasty`), nothing more is run.
+second takes the whole suite. Of a test that is inverted counts the run in which it was as it should be; in
+the other it must fail. Another test may share code with an inverted one (an alias, a helper, an inherited
+method): its failure counts only in a run without inversions, its pass in any. What cannot be paid mostly
+shows in the first run, the short one; then one run without inversions completes the report or, where only the
+reward is asked (`hasty`), nothing more is run.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import Any
 
 import canaries
 from account import Account
-from segment import FAILED, PASSED, SEVERITY, SKIPPED, XFAILED, XPASSED
+from segment import FAILED, PASSED, SKIPPED, XFAILED, XPASSED
 from suite import Suite
 from tree import Tree
 
@@ -38,6 +40,7 @@ class Rounds:
         self.whole = first
         self.hasty = hasty
         self.true: dict[str, dict[str, Any]] = {}
+        self.doubtful: dict[str, dict[str, Any]] = {}  # failed beside inverted tests: perhaps because of them
         self.inverted: dict[str, set[str]] = {}  # test → what became of it when it had to fail
         self.reports: list[dict[str, Any]] = []
         self.decide = frozenset((*spec["fail_to_pass"], *spec["new"]))
@@ -50,9 +53,11 @@ class Rounds:
         self.tree.remember()
         hidden = self.tree.hidden
         if self.plan.rounds > 1:
-            self._round(0, self._part(), hidden)
+            self._round(0, self._part(self.plan.tests()), hidden)
         if self._hopeful():
             self._round(self.plan.rounds - 1, self.whole, hidden)
+            if self._hopeful() and (left := set(self.needed) & self.doubtful.keys() - self.true.keys()):
+                self._round(None, self._part(left), hidden)
         elif not self.hasty and not self._forged() and self.reports[-1]["outcome"] != "timeout":
             self._round(None, self.whole, hidden)
         return self._together()
@@ -66,7 +71,7 @@ class Rounds:
         if self.reports:
             self.tree.forget()
         if self.hasty:
-            suite.enough = lambda: self._lost(suite, changed)
+            suite.enough = lambda: self._lost(suite, changed, number)
         suite.run()
         report = suite.report()
         self.reports.append(report)
@@ -74,13 +79,20 @@ class Rounds:
             name = result["id"]
             if name in changed:
                 self.inverted.setdefault(name, set()).add(result["status"])
+            elif self._conclusive(result, number):
+                self.true[name] = self.true.get(name, result)
             else:
-                self.true[name] = min(self.true.get(name, result), result, key=_severity)
+                self.doubtful[name] = result
         self.tree.hidden = hidden
 
-    def _part(self) -> Suite:
-        """A suite of the files that hold inverted tests, as fresh as the whole one."""
-        paths = sorted({self._file(name) for name in self.plan.tests()} - {""})
+    def _conclusive(self, result: dict[str, Any], number: int | None) -> bool:
+        """Whether a result, of a test that is as it should be, tells about the code under test."""
+        alone = number is None or not self.plan.inverted(number)
+        return alone or result["id"] in self.plan.tests() or result["status"] in NOT_FAILED
+
+    def _part(self, tests: set[str]) -> Suite:
+        """A suite of the files that hold `tests`, as fresh as the whole one."""
+        paths = sorted({self._file(name) for name in tests} - {""})
         folder = self.private / secrets.token_hex(8)
         folder.mkdir()
         os.chmod(folder, 0o755)
@@ -121,10 +133,14 @@ class Rounds:
         name, status = result["id"], result["status"]
         return name in self.needed and status not in (MUST_PASS if name in self.decide else NOT_FAILED)
 
-    def _lost(self, suite: Suite, changed: set[str]) -> bool:
+    def _lost(self, suite: Suite, changed: set[str], number: int | None) -> bool:
         """Whether a run can be given up before all its tests are done."""
         lost = {str(self.tree.root / self._file(name)) for name in self.needed}
-        results = (result for name, result in suite.results.items() if name not in changed)
+        results = (
+            result
+            for name, result in suite.results.items()
+            if name not in changed and self._conclusive(result, number)
+        )
         return bool(suite.disagreements or lost & set(suite.ignored)) or any(map(self._misses, results))
 
     def _together(self) -> dict[str, Any]:
@@ -132,7 +148,7 @@ class Rounds:
         found += self._passed_inverted()
         bad = [r["outcome"] for r in self.reports if r["outcome"] != "finished"]
         return self.reports[-1] | {
-            "results": [self._believed(result) for result in self.true.values()],
+            "results": [self._believed(result) for result in (self.doubtful | self.true).values()],
             "disagreements": list(dict.fromkeys(found))[:100],
             "outcome": bad[0] if bad else "finished",
             "inverted": sum(1 for f in self.plan.functions if f.tests & self.decide),
@@ -157,7 +173,3 @@ class Rounds:
             "status": FAILED,
             "message": f"nothing expects it to fail: {result['message']}"[:2000],
         }
-
-
-def _severity(result: dict[str, Any]) -> int:
-    return SEVERITY.index(result["status"])
