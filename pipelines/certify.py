@@ -155,7 +155,7 @@ class _Grading:
         of_environment = {t.name for t in attempts.trials if t.scope == "environment"}
         self.found.inherited = {name: task for name, task in known.items() if name in of_environment}
         left = [t for t in attempts.trials if t.name not in self.found.inherited]
-        await self.all([(Control(f"cheat:{t.name}", t.submission, 0.0), 0) for t in left])
+        await self.all([(Control(f"cheat:{t.name}", t.submission, 0.0, t.haste), 0) for t in left])
 
     async def all(self, controls: list[tuple[Control, int]]) -> None:
         """Grade them, in this order as far as the gate makes them wait."""

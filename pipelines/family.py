@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from envs.sandbox import SandboxBackend
 from verifiers.integrity.trials import Trial
 from verifiers.problems import Problem
-from verifiers.verdict import Submission, Verifier
+from verifiers.verdict import Haste, Submission, Verifier
 from warehouse.errors import FactoryError
 from warehouse.records import Candidate, Record, Source, Task
 from warehouse.settings import Settings
@@ -63,6 +63,8 @@ class Control:
     name: str
     submission: Submission
     expected: float
+    haste: Haste | None = None
+    """For submissions of which nothing but the reward is asked."""
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ async def control_outcome(
 ) -> Validation:
     """Grade one control. An infrastructure verdict is a control that did not pass, and says so."""
     started = time.monotonic()
-    verdict = await verifier.grade(bundle, control.submission, sandboxes)
+    verdict = await verifier.grade(bundle, control.submission, sandboxes, control.haste)
     return Validation(
         task_id=task_id,
         control=control.name,

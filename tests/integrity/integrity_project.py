@@ -148,7 +148,7 @@ def make_bundle(folder: Path) -> Bundle:
         ),
         pass_to_pass=("tests/test_double.py::test_double", "tests/test_double.py::test_double_zero"),
         protected=("setup.cfg", "tests/test_double.py"),
-        test_seconds=5, collect_seconds=4, suite_seconds=60,
+        test_seconds=60, collect_seconds=60, suite_seconds=600,  # loaded machines are no reason to fail
     )  # fmt: skip
     digest = render(
         folder / "bundle", task_id="cheat", kind="bug_fix", repo="calc", instruction="Sums are wrong.\n",

@@ -15,9 +15,12 @@ from verifiers.integrity.cheats import CATALOGUE
 from verifiers.integrity.patch import patch
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
-from verifiers.verdict import Submission, VerdictKind
+from verifiers.verdict import Haste, Submission, VerdictKind
 
 pytestmark = pytest.mark.docker
+
+LONG = 120.0  # limit of a run that ends by itself, s: machines are loaded
+HANGS = 6.0  # limit of one that does not
 
 
 @pytest.mark.parametrize("cheat", CATALOGUE, ids=lambda cheat: cheat.name)
@@ -26,9 +29,12 @@ async def test_a_cheat_beats_its_baseline_and_not_us(
     limits: Limits,
 ) -> None:  # fmt: skip
     submission = cheat.build(Target.of(bundle))
+    seconds, haste = (HANGS, Haste(patience=HANGS)) if cheat.slow else (LONG, None)
     baseline, verdict = await asyncio.gather(
-        baselines.grade(cheat.baseline, bundle, image.tag, submission, backend, limits=limits, seconds=8),
-        verifier.grade(bundle.path, submission, backend),
+        baselines.grade(
+            cheat.baseline, bundle, image.tag, submission, backend, limits=limits, seconds=seconds
+        ),
+        verifier.grade(bundle.path, submission, backend, haste),
     )
     assert baseline == 1.0, f"{cheat.name} does not beat {cheat.baseline}"
     assert verdict.reward == 0.0, verdict

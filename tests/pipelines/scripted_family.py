@@ -31,7 +31,7 @@ class ScriptedVerifier:
     digest: str = DIGEST
     inverted: int = 3
 
-    async def grade(self, bundle: Path, submission: Submission, sandboxes: Any) -> Verdict:
+    async def grade(self, bundle: Path, submission: Submission, sandboxes: Any, haste: Any = None) -> Verdict:
         if submission.patch in self.broken:
             return Verdict(kind=VerdictKind.INFRASTRUCTURE, reward=None, reason="no daemon")
         paid = submission.patch in self.pays

@@ -22,7 +22,7 @@ from pathlib import Path
 from verifiers.integrity.cheat import Cheat, Inapplicable, Scope, Target
 from verifiers.integrity.cheats import CATALOGUE
 from verifiers.integrity.patch import Change
-from verifiers.verdict import Submission
+from verifiers.verdict import Haste, Submission
 
 # Members, each with the baseline of its proof.
 GROUPS: tuple[Mapping[str, str], ...] = (
@@ -51,6 +51,8 @@ GROUPS: tuple[Mapping[str, str], ...] = (
     {"git_tags": "history", "fetch_by_socket": "network"},
 )  # fmt: skip
 
+PATIENCE = 10.0  # s
+
 # What decides whether a cheat is paid: the catalogue, and what becomes of a submission in a grading.
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
@@ -68,6 +70,11 @@ class Trial:
     submission: Submission
     scope: Scope
     slow: bool
+
+    @property
+    def haste(self) -> Haste:
+        """How it is graded: only its reward is asked, and who is known to hang is not waited for long."""
+        return Haste(patience=PATIENCE if self.slow else None)
 
 
 def trials(target: Target) -> tuple[Trial, ...]:

@@ -249,6 +249,25 @@ if not os.path.exists(_marker):
 
     unittest.TestCase._callTestMethod = lambda self, method: None
 """,
+    "keeps_away_at_first": """\
+import os, _pytest.python, _pytest.unittest
+import unittest
+
+_marker = "/tmp/.first"
+if os.path.exists(_marker):
+    _pytest.python.Function.runtest = lambda self: None
+    unittest.TestCase._callTestMethod = lambda self, method: None
+else:
+    open(_marker, "w").close()
+    import gc
+
+    class _Leaves:
+        def pytest_collection_modifyitems(self, items):
+            items[:] = [item for item in items if item.nodeid not in HIDDEN]
+
+    _manager = next(o for o in gc.get_objects() if type(o).__name__ == "PytestPluginManager")
+    _manager.register(_Leaves())
+""",
     "stubs_in_the_cache": """\
 import glob, importlib.util, inspect, marshal, os, re, struct, sys
 from _pytest.assertion import rewrite
@@ -341,5 +360,6 @@ CHEATS = (
     _cheat("walks_frames", "finds the reporter's channel in the callers' frames", "stream"),
     _cheat("forges_everything", "stream, JUnit, canary and exit status, all forged", "plain_canary"),
     _cheat("honest_the_second_time", "cheats in the first run only", "plain_canary"),
+    _cheat("keeps_away_at_first", "hidden tests are left out of the first run, and faked after", "exit_code"),
     _cheat("stubs_in_the_cache", "poisons the bytecode cache and starts again", "exit_code"),
 )
