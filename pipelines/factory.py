@@ -7,8 +7,8 @@ goes on where it stopped:
 - an item is *decided* once it has an `ok` event at its last stage or a `rejected` event anywhere; it is never
   touched again (the last stage is `publish`, or `validate` where the settings say not to certify);
 - an item whose last event is `failed` (infrastructure) is tried again, as the next attempt;
-- everything one item produced is flushed as one outbox unit, so a kill leaves it wholly recorded or not at
-  all.
+- what an item produced until it was validated is flushed as one outbox unit, and what followed as another, so
+  a kill leaves each wholly recorded or not at all; what was validated goes on from there.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from envs.sandbox import SandboxError
 from pipelines.certify import certify
 from pipelines.family import Context, Done, Family, Mined, Rejected
 from pipelines.publish import publish
+from pipelines.selection import recorded_tasks
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.query import Reader
-from warehouse.records import Event, Flake, Record, content_id
+from warehouse.records import Event, Flake, Record, Task, content_id
 from warehouse.settings import Settings
 
 STAGES = ("build", "compose", "validate", "certify", "publish")
 UNCERTIFIED = STAGES[:3]
+VALIDATED = UNCERTIFIED[-1]
 # A daemon hiccup should not cost a task, and a broken daemon should not cost an hour.
 TRIES = 2
 
@@ -75,26 +77,38 @@ def run_id(family: str, source: str, options_key: object, again: str = "") -> st
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a run has decided so far: per item its terminal outcome, or the number of attempts that failed."""
+    """What a run has decided so far: per item its terminal outcome, or the number of attempts at it, and the
+    task that it was validated as with the seconds that took.
+    """
 
     decided: dict[str, str]
     attempts: dict[str, int]
+    validated: dict[str, tuple[Task, float]]
 
     @classmethod
     def read(cls, settings: Settings, run: str) -> Ledger:
         """Load what lies in the outbox, then read the run's events."""
         load(settings)
         query = """
-            SELECT item, stage, attempt, outcome FROM events
+            SELECT item, stage, attempt, outcome, seconds FROM events
             WHERE run_id = $run ORDER BY item, attempt, recorded_at
         """
+        seconds: dict[str, float] = {}
         decided: dict[str, str] = {}
         attempts: dict[str, int] = {}
-        for item, stage, attempt, outcome in Reader(settings).sql(query, {"run": run}).rows:
+        for item, stage, attempt, outcome, took in Reader(settings).sql(query, {"run": run}).rows:
             attempts[item] = max(attempts.get(item, 0), attempt)
+            if stage == VALIDATED and outcome == "ok":
+                seconds[item] = took
             if outcome == "rejected" or (stage == stages(settings)[-1] and outcome == "ok"):
                 decided[item] = outcome
-        return cls(decided, attempts)
+        open_items = [item for item in seconds if item not in decided]
+        tasks = recorded_tasks(
+            settings, "t.candidate_id IN (SELECT unnest($items)) AND t.run_id = $run",
+            {"items": open_items, "run": run},
+        )  # fmt: skip
+        validated = {task.candidate_id: (task, seconds[task.candidate_id]) for task in tasks}
+        return cls(decided, attempts, validated)
 
 
 @dataclass
@@ -162,12 +176,15 @@ async def process_batch(
 ) -> None:
     """Take every item of a batch through all steps, `settings.parallel` at a time; flush each as it ends."""
     gate = asyncio.Semaphore(context.settings.parallel)
-    attempts = Ledger.read(context.settings, context.run_id).attempts
+    ledger = Ledger.read(context.settings, context.run_id)
 
     async def one(mined: Mined) -> None:
         async with gate:
-            first = attempts.get(mined.candidate.candidate_id, 0) + 1
-            await process(family, mined, context, source, tally, progress, first_attempt=first)
+            item = mined.candidate.candidate_id
+            await process(
+                family, mined, context, source, tally, progress,
+                first_attempt=ledger.attempts.get(item, 0) + 1, validated=ledger.validated.get(item),
+            )  # fmt: skip
 
     async with asyncio.TaskGroup() as group:
         for mined in batch:
@@ -183,13 +200,18 @@ async def process(
     progress: Progress,
     *,
     first_attempt: int = 1,
+    validated: tuple[Task, float] | None = None,
 ) -> None:
-    """Take one candidate through every stage. Its records and events reach the outbox as one unit."""
+    """Take one candidate through every stage, or through those after validation if that was recorded."""
     item = mined.candidate.candidate_id
     outbox = Outbox(context.settings)
     for attempt in range(first_attempt, first_attempt + TRIES):
         line = _Line(family, context, mined)
-        for stage in stages(context.settings):
+        todo = stages(context.settings)
+        if validated is not None:
+            line.done[VALIDATED] = _Timed(Done(validated[0]), validated[1])
+            todo = todo[todo.index(VALIDATED) + 1 :]
+        for stage in todo:
             progress.stage(item, stage, "…")
             outcome, result = await line.step(stage)
             records, reason, detail = _told(result)
@@ -206,6 +228,9 @@ async def process(
             progress.stage(item, stage, outcome)
             if outcome != "ok":
                 break
+            if stage == VALIDATED:
+                outbox.flush()
+                validated = line.done[VALIDATED].value.value, result.seconds
         outbox.flush()
         if outcome != "failed" or attempt == first_attempt + TRIES - 1:
             tally_path(tally, stage, outcome, reason)
