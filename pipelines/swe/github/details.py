@@ -33,12 +33,12 @@ class PullRequests:
 
         Those that were last updated before `since` may be missing.
         """
-        known = self._shelf.all()
+        known, told = self._shelf.all(), set[int]()
         try:
-            yield from self._listing(known, since)
+            yield from self._listing(known, told, since)
         except CursorUnknown:
             self._shelf.forget_cursors()
-            yield from self._listing(known, since)
+            yield from self._listing(known, told, since)
 
     def detailed(self, numbers: Sequence[int]) -> Iterator[tuple[int, Detailed | None]]:
         """(number, pull request), in order; None where GitHub has no such pull request."""
@@ -50,11 +50,14 @@ class PullRequests:
                 found = self._shelf.get(number)
                 yield number, found if isinstance(found, Detailed) else None
 
-    def _listing(self, known: list[Listed], since: datetime | None) -> Iterator[tuple[Listed, ...]]:
-        told: set[int] = set()
+    def _listing(
+        self, known: list[Listed], told: set[int], since: datetime | None
+    ) -> Iterator[tuple[Listed, ...]]:
+        """See `listed`. `told` are the numbers that went out already; none goes out twice."""
         for fresh, met in self._shelf.listing(self._page):
-            told.update(pull.number for pull in fresh)
-            yield fresh
+            page = tuple(pull for pull in fresh if pull.number not in told)
+            told.update(pull.number for pull in page)
+            yield page
             if met:
                 yield self._before(known, told)
             # merging is an update, so nothing below was merged later

@@ -73,7 +73,8 @@ class Mirror:
         self._folder = settings.cache / "mirrors" / f"{key}.git"
         self._refreshed = False
         objects = self._folder / "objects"
-        objects.mkdir(parents=True, exist_ok=True)
+        # libgit2 looks for packs, now and later, only where it finds a folder for them
+        (objects / "pack").mkdir(parents=True, exist_ok=True)
         self.store = ObjectStore.create(
             settings.cache / "objects" / "github" / f"{key}.git", alternates=(objects,)
         )

@@ -40,8 +40,7 @@ fragment Detailed on PullRequest {
 """
 
 LISTING = (
-    """
-query Listing($owner: String!, $name: String!, $first: Int!, $after: String) {
+    """query Listing($owner: String!, $name: String!, $first: Int!, $after: String) {
   repository(owner: $owner, name: $name) {
     isEmpty
     pullRequests(
