@@ -11,7 +11,7 @@ step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 step "What this machine has"
 verifactory doctor
 
-step "Upstream releases → environments → validated tasks"
+step "Upstream releases → environments → validated, certified, published tasks"
 verifactory run swe --source releases --package cachetools --package parse --limit 2
 
 step "What became of every candidate"
