@@ -25,7 +25,7 @@ def parse(log: bytes, files: dict[str, bytes]) -> list[dict[str, Any]]:
         try:
             report = json.loads(text.decode("utf-8", "replace"))
             results.extend(_example(example) for example in report["examples"])
-            results.extend(_broken(message) for message in report.get("messages", []))
+            results.extend(filter(None, map(_broken, report.get("messages", []))))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not a report of RSpec: {error!r}"[:300]) from None
     return results
@@ -34,10 +34,11 @@ def parse(log: bytes, files: dict[str, bytes]) -> list[dict[str, Any]]:
 _UNLOADED = re.compile(r"An error occurred while loading (?:\./)?(\S+)\.$", re.M)
 
 
-def _broken(message: str) -> dict[str, Any]:
-    """A file that could not be loaded: its examples are unknown."""
-    of = _UNLOADED.search(message)
-    name = of[1] if of else "rspec"
+def _broken(message: str) -> dict[str, Any] | None:
+    """A file that could not be loaded: its examples are unknown. None for other messages."""
+    if (of := _UNLOADED.search(message)) is None:
+        return None
+    name = of[1]
     said = message.strip()[:MESSAGE_CHARS]
     return {"id": name, "status": "error", "seconds": 0.0, "message": said, "collection": True}
 

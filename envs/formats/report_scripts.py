@@ -21,8 +21,8 @@ _WORD = rf"(?:(?P<good>{_GOOD})|(?P<bad>{_BAD})|(?P<skip>{_SKIP}))"
 # the failing ones, too (`envs.languages.scripts.FAILING`): its exit status has to agree.
 FORMS: tuple[re.Pattern[str], ...] = (
     re.compile(rf"^\s*\[\s*{_WORD}\s*\]:?\s+(?P<name>\S.*)$", re.I),
-    re.compile(r"^\s*(?:(?P<bad>not ok)|(?P<good>ok))\b\s*\d*\s*-?\s+(?P<name>[^\s#].*)$"),
-    re.compile(r"^\s*(?:(?P<good>PASS(?:ED)?|OK)|(?P<bad>FAIL(?:ED)?)|(?P<skip>SKIP(?:PED)?)):\s+(?P<name>\S.*)$"),
+    re.compile(r"^\s*(?:(?P<bad>not ok)|(?P<good>ok))\b\s*\d*\s*-?\s+(?P<name>[^\s#].*)$", re.I),
+    re.compile(r"^\s*(?:(?P<good>PASS(?:ED)?|OK)|(?P<bad>FAIL(?:ED)?)|(?P<skip>SKIP(?:PED)?)):\s+(?P<name>\S.*)$", re.I),
     re.compile(r"^\s*(?:(?P<good>[✓✔])|(?P<bad>[✗✘✖]))\s+(?P<name>\S.*)$"),
     re.compile(rf"^\s*(?P<name>\S.{{0,300}}?)\s*(?:\.{{2,}}|\s\[)\s*{_WORD}\]?$", re.I),
 )  # fmt: skip
@@ -69,20 +69,23 @@ def _script(script: str, status: str, lines: list[str]) -> list[dict[str, Any]]:
         else:
             match = next((m for form in FORMS if (m := form.match(line))), None)
         if match is not None:
-            name = begun or _name(match)
-            results.append(_test(f"{script}::{name}", match.groupdict()))
+            name, said = (begun, "") if begun else _name(match)
+            results.append(_test(f"{script}::{name}", match.groupdict(), said))
             begun = ""
     if begun:
-        results.append(_test(f"{script}::{begun}", {}))
+        results.append(_test(f"{script}::{begun}", {}, "it has no outcome"))
     return results
 
 
-def _name(match: re.Match[str]) -> str:
-    """Less a time, and less the reason that hand-made tests put behind the name of one that failed."""
+def _name(match: re.Match[str]) -> tuple[str, str]:
+    """(name, reason): less a time, and less what hand-made tests put behind the name of one that failed."""
     name = _TIME.sub("", match["name"]).strip()
-    return name.partition(" : ")[0].strip() if match.groupdict().get("bad") else name
+    if not match.groupdict().get("bad"):
+        return name, ""
+    name, _, reason = name.partition(" : ")
+    return name.strip(), reason.strip()
 
 
-def _test(name: str, found: dict[str, str | None]) -> dict[str, Any]:
+def _test(name: str, found: dict[str, str | None], said: str) -> dict[str, Any]:
     status = "passed" if found.get("good") else "skipped" if found.get("skip") else "failed"
-    return {"id": name, "status": status, "seconds": 0.0, "message": ""}
+    return {"id": name, "status": status, "seconds": 0.0, "message": said[:MESSAGE_CHARS]}

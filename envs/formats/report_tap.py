@@ -23,6 +23,7 @@ _TIME = re.compile(r"(?<!\\)#[ \t]*(?:time=|in )[ \t]*([\d.]+)[ \t]*(ms|s)\b.*$"
 _PROVE = re.compile(
     r"^(\S.*?)[ \t]\.{2,}[ \t]*(ok|skipped.*|dubious.*|failed.*|all .*|no subtests.*)?$", re.I
 )
+_DUBIOUS = re.compile(r"^(?:Dubious, test returned|Failed \d+/\d+ subtests|No subtests run)")
 _SKIP_ALL = re.compile(r"^1\.\.0[ \t]+#[ \t]*skip\S*[ \t]*(.*)$", re.I)
 _SUMMARY = re.compile(
     r"^# (tests|suites|pass|fail|cancelled|skipped|todo|duration_ms|ok|skip)\b[ \t:]*[\d.]*$"
@@ -121,7 +122,9 @@ class _Reader:
             test.seconds = _number(match[1]) / 1000
 
     def line(self, line: str) -> None:
-        if match := _TEST.match(line):
+        if line == "ok" and self.file:  # prove's own verdict
+            self.last = None
+        elif match := _TEST.match(line):
             self.test(match)
         elif line.strip() == "}" and self.open:
             test, start = self.open.pop()
@@ -131,6 +134,10 @@ class _Reader:
             self.comment(line[2:].strip())
         elif match := _PROVE.match(line):
             self.close_file(match[1])
+            if match[2] and match[2].startswith("skipped"):
+                self.skip_all("", match[2].partition(": ")[2])
+        elif self.file and _DUBIOUS.match(line):
+            self.dubious(line)
         elif match := _SKIP_ALL.match(line.strip()):
             self.skip_all(line, match[1])
         elif self.last is not None and self.last.status == FAILED and _is_diagnostic(line):
@@ -188,6 +195,14 @@ class _Reader:
             test = _Test(0, "", SKIPPED)
             test.message = [reason]
             self.pending.append(test)
+
+    def dubious(self, line: str) -> None:
+        """prove found fault with a file none of whose tests failed: it ended early, or badly."""
+        if any(result["status"] == FAILED for test in self.pending for result in test.results(())):
+            return
+        self.done.append(
+            {"id": self.file, "status": "error", "seconds": 0.0, "message": line, "collection": True}
+        )
 
     def close_file(self, following: str) -> None:
         """What is still indented has lost its parent: its run was cut off, and it has no id."""

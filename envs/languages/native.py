@@ -146,17 +146,23 @@ RUN {layers.steps(layers.apt(PACKAGES), *layers.ACCOUNTS)}
             timeout=timeout, user="root",
         )  # fmt: skip
         lines = told.stdout.decode().split()
-        if recipe.packages:
+        while recipe.packages:
             command = 'apt-get update -qq && exec apt-get install -s --no-install-recommends "$@"'
             simulated = await sandbox.exec(
                 ["sh", "-c", command, "sh", *recipe.packages], timeout=timeout, user="root"
             )
-            if not simulated.ok:
-                return Broken("resolve", simulated.text(LOG), reason=_ended(simulated))
-            lines += [
-                f"{name}={version}"
-                for name, version in re.findall(r"^Inst (\S+) \((\S+)", simulated.stdout.decode(), re.M)
-            ]
+            if simulated.ok:
+                lines += [
+                    f"{name}={version}"
+                    for name, version in re.findall(r"^Inst (\S+) \((\S+)", simulated.stdout.decode(), re.M)
+                ]
+                break
+            # Names made by rule: those that there are not are left out here, in the same sandbox.
+            broken = Broken("resolve", simulated.text(LOG), reason=_ended(simulated))
+            mended = NativeToolchain.repair(self, recipe, broken)
+            if mended is None:
+                return broken
+            recipe = mended
         return Resolved(recipe, tuple(sorted(set(lines))))
 
     async def smoke(
