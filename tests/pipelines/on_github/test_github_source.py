@@ -4,49 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pytest
-from github_server import FakeGitHub
+from github_mining import mined, reasons
+from github_server import Answer, Asked, FakeGitHub
 from github_upstream import Upstream
 
-from pipelines.family import Mined
 from pipelines.swe.change import SourceError
-from pipelines.swe.github import details, queries
+from pipelines.swe.github import details
 from pipelines.swe.github.client import GitHub
 from pipelines.swe.github.source import mine
 from warehouse.settings import Settings
-
-
-@pytest.fixture
-def server() -> Iterator[FakeGitHub]:
-    with FakeGitHub().running() as running:
-        yield running
-
-
-@pytest.fixture
-def settings(server: FakeGitHub, tmp_path: Path) -> Settings:
-    return Settings(
-        home=tmp_path / "home", cache=tmp_path / "cache", github_url=server.url, github_tokens="secret-one"
-    )
-
-
-@pytest.fixture
-def upstream(server: FakeGitHub, tmp_path: Path) -> Upstream:
-    return server.add(Upstream(tmp_path / "upstream", "ann/calc")).start()
-
-
-def mined(
-    settings: Settings, name: str = "ann/calc", limit: int | None = None, **options: object
-) -> list[Mined]:
-    github = GitHub(settings, pause=0, backoff=0.01)
-    return list(islice(mine(name, settings, github=github, **options), limit))  # type: ignore[arg-type]
-
-
-def reasons(found: list[Mined]) -> dict[str, str]:
-    return {item.candidate.title: item.candidate.reason for item in found}
 
 
 @pytest.mark.parametrize("how", ["merge", "squash", "rebase"])
@@ -349,12 +318,8 @@ def test_a_batch_that_is_too_heavy_is_asked_for_in_halves(
 ) -> None:
     for value in range(2, 8):
         upstream.fix(value)
-    heavy = [asked for asked in (queries.details([1, 2]),)]
-    assert heavy
 
-    def fault(asked):  # noqa: ANN001, ANN202
-        from github_server import Answer
-
+    def fault(asked: Asked) -> Answer | None:
         query = str((asked.body or {}).get("query", ""))
         if query.startswith("query Details") and query.count("pullRequest(number") > 2:
             return Answer(502, {"message": "Something went wrong"})
