@@ -12,7 +12,7 @@ from typing import Any
 import integrity_project as project
 import pytest
 
-from verifiers.integrity.patch import DELETED, link, patch, text
+from verifiers.integrity.patch import DELETED, Change, link, patch, text
 from verifiers.tests.bundle import INSIDE
 
 
@@ -182,12 +182,18 @@ def test_unittest_names_lead_to_their_files() -> None:
 
 
 def test_patches_apply_as_git_reads_them(tmp_path: Path) -> None:
-    base = {"a.txt": b"one\ntwo", "b.txt": b"x\r\n\x0cy\n", "gone": b"1\n", "turns": b"file\n"}
+    base = {
+        "a.txt": b"one\ntwo",
+        "b.txt": b"x\r\n\x0cy\n",
+        "gone": b"1\n",
+        "turns": b"file\n",
+        "data": bytes(9),
+    }
     for name, data in base.items():
         (tmp_path / name).write_bytes(data)
     changes = {
         "a.txt": text("one\n"), "b.txt": text("x\r\nz"), "gone": DELETED, "turns": link("/dev/null"),
-        "new/file": text("n\n"), "empty": text(""),
+        "new/file": text("n\n"), "empty": text(""), "data": Change(bytes(range(256)) * 3),
     }  # fmt: skip
     subprocess.run(["git", "apply", "-"], input=patch(base, changes), cwd=tmp_path, check=True)
     assert (tmp_path / "a.txt").read_bytes() == b"one\n"
@@ -196,3 +202,4 @@ def test_patches_apply_as_git_reads_them(tmp_path: Path) -> None:
     assert (tmp_path / "turns").is_symlink()
     assert (tmp_path / "new" / "file").read_bytes() == b"n\n"
     assert (tmp_path / "empty").read_bytes() == b""
+    assert (tmp_path / "data").read_bytes() == bytes(range(256)) * 3

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,6 +48,8 @@ def _file(path: str, old: bytes | None, new: bytes | None, mode: str) -> bytes:
         head += b"new file mode %s\n" % mode.encode()
     if new is None:
         head += b"deleted file mode %s\n" % mode.encode()
+    if b"\0" in (old or b"") + (new or b""):
+        return head + _binary(old or b"", new or b"")
     before, after = _lines(old), _lines(new)
     if not before and not after:
         return head
@@ -52,6 +57,25 @@ def _file(path: str, old: bytes | None, new: bytes | None, mode: str) -> bytes:
     head += b"+++ b/%s\n" % name if new is not None else b"+++ /dev/null\n"
     head += b"@@ -%d,%d +%d,%d @@\n" % (bool(before), len(before), bool(after), len(after))
     return head + b"".join(_marked(b"-", before)) + b"".join(_marked(b"+", after))
+
+
+def _binary(old: bytes, new: bytes) -> bytes:
+    """Both contents as literals, which git takes instead of lines."""
+    objects = b"..".join(
+        hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest().encode()
+        for data in (old, new)
+    )
+    return b"index " + objects + b"\nGIT binary patch\n" + _literal(new) + _literal(old)
+
+
+def _literal(data: bytes) -> bytes:
+    packed = zlib.compress(data)
+    lines = [b"literal %d\n" % len(data)]
+    for start in range(0, len(packed), 52):
+        piece = packed[start : start + 52]
+        size = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[len(piece) - 1 :][:1]
+        lines.append(size + base64.b85encode(piece, pad=True) + b"\n")
+    return b"".join(lines) + b"\n"
 
 
 def _lines(data: bytes | None) -> list[bytes]:
