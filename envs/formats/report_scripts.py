@@ -22,7 +22,9 @@ _WORD = rf"(?:(?P<good>{_GOOD})|(?P<bad>{_BAD})|(?P<skip>{_SKIP}))"
 FORMS: tuple[re.Pattern[str], ...] = (
     re.compile(rf"^\s*\[\s*{_WORD}\s*\]:?\s+(?P<name>\S.*)$", re.I),
     re.compile(r"^\s*(?:(?P<bad>not ok)|(?P<good>ok))\b\s*\d*\s*-?\s+(?P<name>[^\s#].*)$", re.I),
-    re.compile(r"^\s*(?:(?P<good>PASS(?:ED)?|OK)|(?P<bad>FAIL(?:ED)?)|(?P<skip>SKIP(?:PED)?)):\s+(?P<name>\S.*)$", re.I),
+    re.compile(
+        r"^\s*(?:(?P<good>pass(ed)?|ok)|(?P<bad>fail(ed)?)|(?P<skip>skip(ped)?)):\s+(?P<name>\S.*)$", re.I
+    ),
     re.compile(r"^\s*(?:(?P<good>[✓✔])|(?P<bad>[✗✘✖]))\s+(?P<name>\S.*)$"),
     re.compile(rf"^\s*(?P<name>\S.{{0,300}}?)\s*(?:\.{{2,}}|\s\[)\s*{_WORD}\]?$", re.I),
 )  # fmt: skip

@@ -93,7 +93,7 @@ def _composer(tree: Tree) -> dict[str, Any]:
 
 
 def _satisfied(constraint: object, version: tuple[int, int]) -> bool:
-    """Does any of the alternatives of a Composer constraint allow `version`? What cannot be read allows it."""
+    """Does any alternative of a Composer constraint allow `version`? What cannot be read does."""
     return any(
         all(_holds(part, version) for part in re.findall(r"[<>=!^~]*\s*v?[\d.*x]+", alternative))
         for alternative in str(constraint).split("|")

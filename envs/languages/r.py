@@ -22,8 +22,8 @@ LIBRARY = "/tmp/r-library"
 FIELDS = ("Depends", "Imports", "LinkingTo")
 # Packages that come with R itself.
 BASE = frozenset(
-    ["R", "base", "methods", "utils", "stats", "graphics", "grDevices", "tools", "parallel", "splines", "stats4",
-     "tcltk", "grid", "compiler", "datasets"]
+    ["R", "base", "methods", "utils", "stats", "graphics", "grDevices", "tools", "parallel", "splines",
+     "stats4", "tcltk", "grid", "compiler", "datasets"]
 )  # fmt: skip
 
 _TESTTHAT = re.compile(r"^tests/testthat/test[^/]*\.[rR]$")

@@ -1,4 +1,4 @@
-"""Ruby: Minitest, test-unit and RSpec, with gems from Debian or, where this machine has a gem client, Bundler.
+"""Ruby: Minitest, test-unit and RSpec, gems from Debian or, where this machine has a gem client, Bundler.
 
 A gem's Debian package is `ruby-` and its name. Tests then run without Bundler: what they ask of it is
 answered by a stand-in that does nothing, since every gem is on the load path already. Test files are loaded
