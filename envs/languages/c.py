@@ -111,7 +111,7 @@ class CToolchain(NativeToolchain):
     """See `envs.languages.Toolchain`."""
 
     language: ClassVar[str] = "c"
-    suffixes: ClassVar[tuple[str, ...]] = C_FILES
+    suffixes: ClassVar[tuple[str, ...]] = (".c",)  # a header may be of either
     steering: ClassVar[str] = (
         r"(^|/)(CMakeLists\.txt|CMakePresets\.json|CTest\w+\.cmake|CTestCustom\.cmake|(GNU)?[Mm]akefile(\.\w+)?"
         r"|[^/]+\.(cmake|mk|m4)|configure(\.ac|\.in)?|meson\.build|meson_options\.txt)$"
@@ -169,7 +169,7 @@ class CppToolchain(CToolchain):
     """As C: what differs is which tests there are more of."""
 
     language: ClassVar[str] = "cpp"
-    suffixes: ClassVar[tuple[str, ...]] = CPP_FILES
+    suffixes: ClassVar[tuple[str, ...]] = (".cc", ".cpp", ".cxx", ".c++")
 
 
 MAKEFILES = ("Makefile", "makefile", "GNUmakefile")

@@ -24,7 +24,7 @@ from envs import formats
 from envs.languages import Broken, Healthy, Recipe, Resolved, Runner, Upstream, layers
 from envs.languages.tree import EXECUTABLE, Tree, pack
 from envs.reports import TestStatus
-from envs.sandbox import ContentRefused, ExecResult, Outcome, Sandbox
+from envs.sandbox import ContentRefused, ExecResult, Outcome, Sandbox, SandboxError
 
 CACHE = "/opt/cache"
 PACKAGES = (*layers.PACKAGES, "python3")
@@ -274,18 +274,20 @@ class _Smoke:
             files={path: gold[path] for path in differing},
             modes={path: gold.modes[path] for path in differing if path in gold.modes},
         )
-        gone = "\0".join(f"/app/{path}" for path in base if path not in gold)
+        gone = "\0".join(f"/app/{path}" for path in {*differing, *(set(base) - set(gold))})
         await self.sandbox.upload({"/tmp/gold.tar": pack(changed)})
         script = (
-            "xargs -0r rm -f -- && tar -xmf /tmp/gold.tar -C /app --unlink-first && rm /tmp/gold.tar && "
+            "xargs -0r rm -rf -- && tar -xmf /tmp/gold.tar -C /app && rm /tmp/gold.tar && "
             "mkdir -p /smoke/out /smoke/home /smoke/reports && "
             "chown tester:tester /smoke /smoke/out /smoke/home && "
             "find /app -path /app/.git -prune -o -exec chown -h tester:tester {} +"
         )
-        await self.sandbox.exec(
+        done = await self.sandbox.exec(
             ["sh", "-c", script], timeout=self.timeout, user="root",
             stdin=gone.encode("utf-8", "surrogateescape"),
         )  # fmt: skip
+        if not done.ok:
+            raise SandboxError(f"The gold tree could not be laid over /app: {done.text(500)}")
 
     async def step(self, command: tuple[str, ...], arguments: tuple[str, ...]) -> ExecResult:
         argv = [text for part in command if (text := self.filled(part)) is not None]
