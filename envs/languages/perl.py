@@ -22,7 +22,8 @@ COMPILER = ("gcc", "libc6-dev", "libperl-dev", "make")
 
 _MODULE = r"[A-Z]\w*(?:::\w+)*"
 _REQUIRES = re.compile(
-    rf"""^\s*(?:(?:test_|build_|configure_)?requires|recommends)\s*\(?\s*["']?({_MODULE})["']?""", re.M
+    rf"""(?:^|[{{;])\s*(?:(?:test_|build_|configure_)?requires|recommends)\s*\(?\s*["']?({_MODULE})["']?""",
+    re.M,
 )
 _PAIR = re.compile(rf"""["']?({_MODULE})["']?\s*=>\s*["']?v?[\d._]+""")
 _INI = re.compile(rf"^({_MODULE})\s*=\s*[\d.<>=]+\s*$", re.M)
