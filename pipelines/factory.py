@@ -97,7 +97,8 @@ class Ledger:
         decided: dict[str, str] = {}
         attempts: dict[str, int] = {}
         for item, stage, attempt, outcome, took in Reader(settings).sql(query, {"run": run}).rows:
-            attempts[item] = max(attempts.get(item, 0), attempt)
+            if stage != "mine":
+                attempts[item] = max(attempts.get(item, 0), attempt)
             if stage == VALIDATED and outcome == "ok":
                 seconds[item] = took
             if outcome == "rejected" or (stage == stages(settings)[-1] and outcome == "ok"):
