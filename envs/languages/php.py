@@ -22,7 +22,7 @@ from envs.languages.tree import Tree
 
 VERSIONS = {"bullseye": (7, 4), "bookworm": (8, 2), "trixie": (8, 4)}
 PHPUNIT = {"bullseye": 9, "bookworm": 9, "trixie": 11}
-PACKAGES = ("phpunit", "php-cli", "php-xml", "php-mbstring", "php-curl", "php-intl", "php-bcmath", "php-gmp")
+PACKAGES = ("phpunit", "php-cli", "php-xml", "php-mbstring")
 INCLUDED = frozenset({"php-json", "php-pcre", "php-spl", "php-ctype", "php-tokenizer", "php-hash"})
 CONFIGURATIONS = ("phpunit.xml", "phpunit.xml.dist", "phpunit.dist.xml")
 
