@@ -301,7 +301,9 @@ def _debian(name: str) -> tuple[str, ...]:
 
 def _missing(log: str) -> Iterator[str]:
     """Packages of what a build says that it lacks."""
-    told = re.findall(r"fatal error: (?:[\w.-]+/)*([\w.+-]+?)\.h(?:pp|h)?: No such file", log)
+    told = []
+    for header in re.findall(r"fatal error: ([\w./+-]+): No such file", log):
+        told += re.sub(r"\.h\w*$", "", header).split("/")  # openssl/ssl.h: its folder or itself
     told += re.findall(r"Could (?:NOT|not) find (?:a package configuration file provided by \")?(\w+)", log)
     told += re.findall(r"(?:Package|package) '?([\w.+-]+)'?,? (?:required by|was not found|not found)", log)
     told += re.findall(r"No package '([\w.+-]+)' found", log) + re.findall(r"cannot find -l([\w+-]+)", log)
