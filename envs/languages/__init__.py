@@ -177,6 +177,7 @@ TOOLCHAINS: Mapping[str, str] = {
     "r": "envs.languages.r:RToolchain",
     "bash": "envs.languages.bash:BashToolchain",
     "rust": "envs.languages.rust:RustToolchain",
+    "java": "envs.languages.java:JavaToolchain",
 }
 
 

@@ -2,8 +2,8 @@
 
 Artifacts come from the repository that Maven is set up with, where it answers; else from Debian's, offline.
 Maven is asked for goals (compile, test), not for phases, so that plugins which only check, sign or publish
-are never needed. A project of Gradle whose build file writes its dependencies out is built by a pom that says the
-same: its own wrapper and plugins could not be had offline.
+are never needed. A project of Gradle whose build file writes its dependencies out is built by a pom that says
+the same: its own wrapper and plugins could not be had offline.
 """
 
 from __future__ import annotations

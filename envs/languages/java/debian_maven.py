@@ -2,8 +2,9 @@
 
 Arguments: the repository to make, then Maven's goals and options. Debian keeps one version of each artifact
 below /usr/share/maven-repo; Maven is run and says what it misses, and that version is made from Debian's,
-until nothing is missing or nothing more can be done. A parent or a list of versions that Debian has not is given as
-an empty one, and what it would have said of versions is filled in with Debian's. Standard library only.
+until nothing is missing or nothing more can be done. A parent or a list of versions that Debian has not is
+given as an empty one, and what it would have said of versions is filled in with Debian's. Standard library
+only.
 """
 
 from __future__ import annotations
