@@ -2,9 +2,9 @@
 
 A list names them, one a line: `owner/name` is a whole repository, `owner__name-123` or `owner/name#123` one
 pull request of it, forty hex digits a commit. A table (Parquet, JSON lines, CSV) is read by its columns:
-`instance_id` names pull requests, `base_commit` commits, and where there is no `instance_id`, `repo` names
-repositories; a benchmark's `patch` with its `problem_statement` also rules out what is near to them, however
-it is called.
+`instance_id` names pull requests, `base_commit` the commit before one, and where there is no `instance_id`,
+`repo` names repositories; a benchmark's `patch` with its `problem_statement` also rules out what is near to
+them, however it is called.
 
 A change that does not tell which pull request it was, such as a release, is measured by the repository
 alone, and one whose repository has no owner by the name: better one task too few than one that leaks.
@@ -13,7 +13,7 @@ alone, and one whose repository has no owner by the name: better one task too fe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Exclusions:
     repositories: set[str] = field(default_factory=set)
     instances: dict[tuple[str, int], str] = field(default_factory=dict)
     commits: dict[str, str] = field(default_factory=dict)
+    bases: dict[str, str] = field(default_factory=dict)
     texts: Index = field(default_factory=Index)
 
     @classmethod
@@ -58,14 +59,14 @@ class Exclusions:
                 found._add_list(file)
         return found
 
-    def named(self, repo: str, number: int | None, commits: Iterable[str]) -> str | None:
+    def named(self, repo: str, number: int | None, base_ref: str, gold_ref: str) -> str | None:
         """What of the list names this change: by its repository, its pull request or its commits."""
         for listed in self.repositories:
             if _same(repo, listed):
                 return listed
-        for commit in commits:
-            if known := self.commits.get(commit.lower()):
-                return known
+        base, gold = base_ref.lower(), gold_ref.lower()
+        if known := self.commits.get(gold) or self.commits.get(base) or self.bases.get(base):
+            return known
         for (listed, listed_number), known in self.instances.items():
             if (number is None or number == listed_number) and _same(repo, listed):
                 return known
@@ -123,7 +124,7 @@ class Exclusions:
             return
         self._add_entry(instance, instance)
         if commit := row.get("base_commit"):
-            self.commits[commit.lower()] = instance
+            self.bases[commit.lower()] = instance
         if patch := row.get("patch"):
             self.texts.add(instance, Signature.of(row.get("problem_statement") or "", patch))
 

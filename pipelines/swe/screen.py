@@ -7,7 +7,6 @@ A screen belongs to one mining; it knows the tasks of the warehouse and what it 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any
 
 from pipelines.family import Mined
@@ -51,8 +50,8 @@ class Screen:
     def _not_listed(self, mined: Mined) -> None:
         candidate = mined.candidate
         number = json.loads(candidate.detail).get("pull_request")
-        commits: Iterable[str] = (candidate.base_ref, candidate.gold_ref)
-        if listed := self._exclusions.named(candidate.repo, number, commits):
+        refs = candidate.base_ref, candidate.gold_ref
+        if listed := self._exclusions.named(candidate.repo, number, *refs):
             raise Refused("benchmark_overlap", f"{listed} is on the list of what to leave out")
 
     def _not_seen(self, mined: Mined, signature: Signature) -> None:

@@ -15,15 +15,17 @@ from pipelines.swe.change import SourceError
 
 _QUERY = """
     SELECT repo->>'$.name' AS name,
-           list(DISTINCT coalesce(payload->>'$.number', payload->>'$.pull_request.number')::BIGINT) AS numbers
+           list(
+               DISTINCT coalesce((payload->>'$.number'), (payload->>'$.pull_request.number'))::BIGINT
+           ) AS numbers
     FROM read_json(
         $files, format = 'newline_delimited', maximum_object_size = 67108864,
         columns = {type: 'VARCHAR', repo: 'JSON', payload: 'JSON'}
     )
     WHERE type = 'PullRequestEvent'
-      AND payload->>'$.action' IN ('closed', 'merged')
+      AND (payload->>'$.action') IN ('closed', 'merged')
       -- absent from trimmed events; then GitHub tells whether it was merged
-      AND coalesce(payload->>'$.pull_request.merged', 'true') = 'true'
+      AND coalesce((payload->>'$.pull_request.merged'), 'true') = 'true'
     GROUP BY name HAVING name IS NOT NULL
     ORDER BY len(numbers) DESC, name
 """

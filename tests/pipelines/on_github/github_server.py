@@ -249,7 +249,8 @@ class FakeGitHub:
                 {"state": state, "body": body, "author": {"__typename": "User", "login": "rev"},
                  "comments": _connection([{"path": "pkg/a.py", "originalLine": 1, "body": body}])}
                 for state, body in pull.reviews]),
-            "commits": _connection([{"commit": {"oid": oid, "message": text}} for oid, text in pull.messages]),
+            "commits": _connection([{"commit": {"oid": oid, "message": text}} for oid,
+            text in pull.messages]),
             "files": _connection([{"path": path} for path in pull.paths]),
         }  # fmt: skip
 
@@ -260,20 +261,26 @@ class FakeGitHub:
         facts = upstream.facts
         spdx = facts.get("license", "MIT")
         user = {key: f"{self.url}/users/{owner}" for key in _USER_URLS} | {
-            "login": owner, "id": 1, "node_id": "MQ==", "gravatar_id": "", "type": "User", "site_admin": False,
+            "login": owner, "id": 1, "node_id": "MQ==", "gravatar_id": "", "type": "User",
+            "site_admin": False,
         }  # fmt: skip
         return {key: f"{api}/{key}" for key in _URLS} | {
-            "id": _number(upstream), "node_id": "MDE=", "name": name, "full_name": upstream.name, "owner": user,
-            "private": bool(facts.get("private")), "html_url": web, "description": None, "fork": False, "url": api,
-            "clone_url": f"{self.url}/git/{upstream.name}.git", "git_url": "git:x", "ssh_url": "git@x", "svn_url": web,
+            "id": _number(upstream), "node_id": "MDE=", "name": name, "full_name": upstream.name,
+            "owner": user,
+            "private": bool(facts.get("private")), "html_url": web, "description": None, "fork": False,
+            "url": api,
+            "clone_url": f"{self.url}/git/{upstream.name}.git", "git_url": "git:x", "ssh_url": "git@x",
+            "svn_url": web,
             "mirror_url": None, "homepage": None, "language": None, "forks": 0, "forks_count": 0,
-            "stargazers_count": facts.get("stars", 1), "watchers": 1, "watchers_count": 1, "size": facts.get("size", 7),
+            "stargazers_count": facts.get("stars", 1), "watchers": 1, "watchers_count": 1,
+            "size": facts.get("size", 7),
             "default_branch": "main", "open_issues": 0, "open_issues_count": 0, "has_issues": True,
             "has_projects": False, "has_wiki": False, "has_pages": False, "has_discussions": False,
             "has_downloads": False, "archived": False, "disabled": bool(facts.get("disabled")),
             "pushed_at": "2024-01-02T00:00:00Z", "created_at": facts.get("created", "2024-01-01T00:00:00Z"),
             "updated_at": "2024-01-02T00:00:00Z", "network_count": 0, "subscribers_count": 0,
-            "license": spdx and {"key": spdx.lower(), "name": spdx, "spdx_id": spdx, "url": None, "node_id": "MDc6"},
+            "license": spdx and {"key": spdx.lower(), "name": spdx, "spdx_id": spdx, "url": None,
+            "node_id": "MDc6"},
         }  # fmt: skip
 
     @contextmanager
@@ -291,11 +298,15 @@ class FakeGitHub:
 
 
 _URLS = [
-    "archive_url", "assignees_url", "blobs_url", "branches_url", "collaborators_url", "comments_url", "commits_url",
-    "compare_url", "contents_url", "contributors_url", "deployments_url", "downloads_url", "events_url", "forks_url",
+    "archive_url", "assignees_url", "blobs_url", "branches_url", "collaborators_url", "comments_url",
+    "commits_url",
+    "compare_url", "contents_url", "contributors_url", "deployments_url", "downloads_url", "events_url",
+    "forks_url",
     "git_commits_url", "git_refs_url", "git_tags_url", "hooks_url", "issue_comment_url", "issue_events_url",
-    "issues_url", "keys_url", "labels_url", "languages_url", "merges_url", "milestones_url", "notifications_url",
-    "pulls_url", "releases_url", "stargazers_url", "statuses_url", "subscribers_url", "subscription_url", "tags_url",
+    "issues_url", "keys_url", "labels_url", "languages_url", "merges_url", "milestones_url",
+    "notifications_url",
+    "pulls_url", "releases_url", "stargazers_url", "statuses_url", "subscribers_url", "subscription_url",
+    "tags_url",
     "teams_url", "trees_url",
 ]  # fmt: skip
 _USER_URLS = [
@@ -324,7 +335,8 @@ def _matches(upstream: Upstream, query: str) -> bool:
 
 def _quota(resource: str, account: Account) -> dict[str, str]:
     return {
-        "X-RateLimit-Limit": str(USUAL[resource]), "X-RateLimit-Remaining": str(max(account.left[resource], 0)),
+        "X-RateLimit-Limit": str(USUAL[resource]), "X-RateLimit-Remaining": str(max(account.left[resource],
+        0)),
         "X-RateLimit-Reset": str(int(account.reset)), "X-RateLimit-Resource": resource,
     }  # fmt: skip
 
@@ -392,8 +404,10 @@ class _Handler(BaseHTTPRequestHandler):
         done = subprocess.run(
             ["git", "http-backend"], input=body, capture_output=True, check=False,
             env={
-                "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(upstream.folder), "GIT_HTTP_EXPORT_ALL": "1",
-                "PATH_INFO": "/.git/" + "/".join(rest), "QUERY_STRING": parts.query, "REQUEST_METHOD": self.command,
+                "PATH": os.environ["PATH"], "GIT_PROJECT_ROOT": str(upstream.folder),
+                "GIT_HTTP_EXPORT_ALL": "1",
+                "PATH_INFO": "/.git/" + "/".join(rest), "QUERY_STRING": parts.query,
+                "REQUEST_METHOD": self.command,
                 "CONTENT_TYPE": self.headers.get("Content-Type", ""), "CONTENT_LENGTH": str(len(body)),
                 "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""), "REMOTE_ADDR": "127.0.0.1",
                 "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),

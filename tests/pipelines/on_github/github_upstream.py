@@ -1,4 +1,4 @@
-"""Repositories as GitHub would hold them: real histories, made with git, and the pull requests they came from."""
+"""Repositories as GitHub would hold them: real histories, made with git, and their pull requests."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Upstream:
     def pull(
         self, title: str, *parts: Files, how: str = "squash", body: str = "", base: str = "main", **more: Any
     ) -> Pull:
-        """A pull request of one commit for each of `parts`, put into `base` by `how`: merge | squash | rebase."""
+        """A pull request of a commit for each of `parts`, put into `base` by merge | squash | rebase."""
         number = len(self.pulls) + 1
         self.git("checkout", "-q", base)
         before = self.git("rev-parse", "HEAD")

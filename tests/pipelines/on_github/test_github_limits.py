@@ -1,4 +1,4 @@
-"""Rate limits of every kind, tokens that come and go, servers that stumble: what each costs, and how it ends."""
+"""Rate limits of every kind, tokens that come and go, servers that stumble: how each ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mining GitHub: a server that speaks its protocols, real histories behind it, and what can be wrong with them."""
+"""Mining GitHub: a server that speaks its protocols, real histories behind it, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_pull_request_becomes_a_change_however_it_was_merged(
         {"pkg/a.py": "A = 2\n" * 20},
         {"tests/test_a.py": "from pkg import a\nassert a.A == 2\n"},
         how=how,
-        body="<!-- say why -->\nNobody can tell what the first one of them is, see the discussion.\n- [x] tests",
+        body="<!-- say why -->\nNobody can tell what the first one of them is, see the talk.\n- [x] tests",
         issues=(
             (7, "The first is missing", "Counting begins at zero, so that the first one is left out of it."),
         ),
@@ -43,7 +43,7 @@ def test_a_pull_request_becomes_a_change_however_it_was_merged(
     assert item.change.linked[0][1].startswith("The first is missing\n\nCounting begins at zero")
     assert item.change.linked[1] == (
         "pull_request",
-        "Count from one\n\nNobody can tell what the first one of them is, see the discussion.",
+        "Count from one\n\nNobody can tell what the first one of them is, see the talk.",
     )
     assert item.change.texts == ("Count from one: part 1", "Count from one: part 2")
     assert (item.source.kind, item.source.license, item.source.revision) == ("github", "MIT", pull.merged)
