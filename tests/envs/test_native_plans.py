@@ -60,11 +60,6 @@ def test_go_of_the_day_that_the_module_allows() -> None:
     assert broken.reason == "interpreter_unavailable"
 
 
-def test_shuffling_only_where_go_can() -> None:
-    shuffles = {r.suite: any("{seed}" in part for part in r.test) for r in plan(GoToolchain(), MODULE, 2024)}
-    assert shuffles == {"bullseye": False, "bookworm": True, "trixie": True}
-
-
 def test_modules_come_from_the_tree_the_proxy_or_debian(monkeypatch: pytest.MonkeyPatch) -> None:
     files = MODULE | {"go.mod": REQUIRES}
     (debian, *_) = plan(GoToolchain(), files, 2024)
