@@ -2,9 +2,10 @@
 
 A CTest or automake test is a program, and most programs hold many tests. So what a program says is read, too,
 in the words of the usual frameworks (GoogleTest, cmocka, Unity, Check, Boost.Test, QtTest, TAP): its tests
-are `program::test`, beside `program` itself. A program that was not built is a collection error. Of a plain
-Makefile whose tests say nothing of the kind, the whole is one test, told by the line that the test command
-ends with: `[make test] exit status N`.
+are `program::test`, beside `program` itself. A program that was not built is a collection error; so is one
+that crashed, besides its failure: the tests behind that were never reached. Of a plain Makefile whose tests
+say nothing of the kind, the whole is one test, told by the line that the test command ends with:
+`[make test] exit status N`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Any
 from xml.parsers import expat
 
 MESSAGE_CHARS = 2000
+UNENDED = "did not end"
+CRASH = re.compile(r"segfault|exception|abort|timeout|signal|illegal|bus error|numerical", re.I)
 NOT_BUILT = re.compile(
     r"unable to find executable|could not find executable|required files missing|fixture dep", re.I
 )
@@ -43,7 +46,9 @@ def _program(name: str, status: str, seconds: float, message: str, output: str) 
     inside = list(_inside(output))
     if len(inside) == 1 and name.endswith(inside[0]["id"]):
         inside = []
+    cut = status != "passed" and (CRASH.search(message) or any(e["message"] == UNENDED for e in inside))
     return [
+        *([{**_entry(name, "error", 0.0, message), "collection": True}] if cut and inside else []),
         _entry(name, status, seconds, "" if status == "passed" else told),
         *({**entry, "id": f"{name}::{entry['id']}"} for entry in inside),
     ]
@@ -203,7 +208,7 @@ def _inside(output: str) -> Iterator[dict[str, Any]]:
         if match := BRACKETS.match(line):
             if match[1] == "RUN":
                 running, since = match[2], []
-                found[running] = _entry(running, "error", 0.0, "did not end")
+                found[running] = _entry(running, "error", 0.0, UNENDED)
             elif match[2] == running and match[1] in LETTERS:
                 status = LETTERS[match[1]]
                 told = "" if status == "passed" else "\n".join(since)
@@ -246,7 +251,7 @@ class _Boost:
             self.path.append(match[3])
         name = "/".join(self.path)
         if match[2] == "case" and match[1] == "Entering":
-            found[name] = _entry(name, "error", 0.0, "did not end")
+            found[name] = _entry(name, "error", 0.0, UNENDED)
         elif match[2] == "case" and found.get(name, {}).get("status") == "error":
             found[name] = _entry(name, "passed")
         if match[1] == "Leaving" and self.path:

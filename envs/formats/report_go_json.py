@@ -1,8 +1,9 @@
 """`go test -json`: one event a line, of a package or of one of its tests.
 
 A test's id is `package::Test/subtest`. A package that did not build is a collection error; one that fails
-although no test of it did (its `TestMain` ended it, say) is an error of its own. Builds speak between the
-events, before Go 1.24 as plain text.
+although no test of it did (its `TestMain` ended it, say) is an error of its own. One that a panic ends is a
+collection error besides: the tests behind it were never reached. Builds speak between the events, before Go
+1.24 as plain text.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 STATUS = {"pass": "passed", "fail": "failed", "skip": "skipped"}
 MESSAGE_CHARS = 2000
 NOISE = re.compile(r"^\s*(=== (RUN|PAUSE|CONT|NAME)\b|--- (PASS|FAIL|SKIP): )")
+ENDED = re.compile(r"^(panic: |fatal error: )")
 NOT_BUILT = re.compile(r"^FAIL\t(\S+) \[(?:build|setup) failed\]")
 
 
@@ -49,6 +51,7 @@ class _Reader:
         self.output: dict[str, str] = {}
         self.ended: dict[str, str] = {}  # package → its last word
         self.not_built: dict[str, bool] = {}
+        self.cut: set[str] = set()  # packages that ended before their tests had
         self.build = ""  # the package whose build speaks
 
     def said(self, text: str) -> None:
@@ -78,6 +81,8 @@ class _Reader:
             self.add(f"{package}::{test}" if test else package, text)
             if match := NOT_BUILT.match(text):
                 self.not_built[match[1]] = True
+            if ENDED.match(text):
+                self.cut.add(package)
         elif test:
             self.of_test(f"{package}::{test}", action, event.get("Elapsed"))
         elif action in STATUS:
@@ -98,6 +103,7 @@ class _Reader:
             package = name.partition("::")[0]
             if not entry["status"]:
                 entry["status"] = "error"
+                self.cut.add(package)
                 self.output[name] = "did not end\n" + self.output.get(name, "")
             if entry["status"] in ("failed", "error"):
                 failing.add(package)
@@ -109,6 +115,8 @@ class _Reader:
             if action == "fail" and package not in failing:
                 ran = any(name.startswith(package + "::") for name in self.tests)
                 self.not_built.setdefault(package, not ran)
+        for package in self.cut & failing:
+            self.not_built[package] = True
         for package, nothing_ran in self.not_built.items():
             entry = {"id": package, "status": "error", "seconds": 0.0, "message": self.message(package)}
             found.append({**entry, "collection": True} if nothing_ran else entry)

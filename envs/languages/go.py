@@ -38,7 +38,7 @@ ENV = {
 }
 # Go reads the clock without the C library. Under another date its client would only throw its caches away.
 TEST_ENV = {"GOPROXY": "off", "LD_PRELOAD": ""}
-# Not shuffled: Go's order is the source's, always, and one panic in another order loses a package's whole report.
+# Not shuffled: Go's order is the source's, always, and a panic in another order costs a package its report.
 TEST = ("go", "test", "-json", "-vet=off", "-count=1", "-timeout={suite_seconds}s", "./...")
 
 # Hosts of import paths as Debian's package names have them (Debian Go policy); others drop their last label.

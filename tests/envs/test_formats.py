@@ -16,8 +16,8 @@ def events(*lines: dict[str, object]) -> bytes:
 
 def told(name: str, log: bytes, files: dict[str, bytes] | None = None) -> dict[str, str]:
     parsed = formats.read(name, log, files or {})
-    return {r.id: r.status.value for r in parsed.results} | {
-        e.id: "uncollected" for e in parsed.collection_errors
+    return {e.id: "uncollected" for e in parsed.collection_errors} | {
+        r.id: r.status.value for r in parsed.results
     }
 
 
@@ -56,7 +56,19 @@ LOGS: dict[str, tuple[str, bytes, dict[str, str]]] = {
             {"Action": "output", "Package": P, "Test": "TestB", "Output": "panic: no\n"},
             {"Action": "fail", "Package": P},
         ),
-        {f"{P}::TestA": "passed", f"{P}::TestB": "error"},
+        {f"{P}::TestA": "passed", f"{P}::TestB": "error", P: "uncollected"},
+    ),
+    "a panic that Go tells as a failure": (
+        "go_json",
+        events(
+            {"Action": "run", "Package": P, "Test": "TestB"},
+            {"Action": "output", "Package": P, "Test": "TestB", "Output": "--- FAIL: TestB (0.00s)\n"},
+            {"Action": "output", "Package": P, "Test": "TestB", "Output": "panic: no [recovered]\n"},
+            {"Action": "fail", "Package": P, "Test": "TestB", "Elapsed": 0},
+            {"Action": "output", "Package": P, "Output": f"FAIL\t{P}\t0.004s\n"},
+            {"Action": "fail", "Package": P},
+        ),
+        {f"{P}::TestB": "failed", P: "uncollected"},
     ),
     "a package that fails beside its tests": (
         "go_json",
@@ -191,6 +203,11 @@ def test_what_is_no_report_raises_value_error(name: str, log: bytes) -> None:
 def test_a_hostile_or_broken_junit_file_is_refused(xml: bytes) -> None:
     with pytest.raises(ValueError, match="JUnit"):
         formats.parse("c", b"", {"ctest.xml": xml})
+
+
+def test_a_crash_hides_the_tests_behind_it() -> None:
+    _, log, _ = LOGS["a crash inside GoogleTest"]
+    assert [error.id for error in formats.read("c", log, {}).collection_errors] == ["unit"]
 
 
 def test_formats_are_known_by_name() -> None:
