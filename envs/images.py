@@ -222,6 +222,9 @@ def _local_dockerfile(debian_tag: str, certificates: bool, apt_hosts: str) -> It
         yield "ENV " + " ".join(f"{name}={_BUNDLE}" for name in _CERTIFICATE_VARIABLES)
     if not registries.index_is_default():
         yield f"ENV PIP_INDEX_URL={registries.index_url()} UV_DEFAULT_INDEX={registries.index_url()}"
+    if not registries.npm_is_default():
+        npm = registries.npm_registry()
+        yield f"ENV npm_config_registry={npm} YARN_NPM_REGISTRY_SERVER={npm.rstrip('/')}"
     if proxy := registries.go_proxy():
         yield f"ENV GOPROXY={proxy}"
 

@@ -130,6 +130,16 @@ def npm_registry() -> str:
 
 
 @lru_cache(maxsize=1)
+def npm_is_default() -> bool:
+    """Whether npm uses the registry that it comes with; also where there is no npm."""
+    if not npm_registry():
+        return True
+    nothing = ("--userconfig", os.devnull, "--globalconfig", f"{os.devnull}.none")
+    told = _run_anyway("npm", "config", "get", "registry", *nothing, env={"npm_config_registry": ""})
+    return npm_registry() in told.split()
+
+
+@lru_cache(maxsize=1)
 def go_proxy() -> str:
     """The module proxy that Go is set up with; '' where there is neither a client nor its variable."""
     told = os.environ.get("GOPROXY", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,7 @@ from warehouse.errors import FactoryError
 
 _CACHED = (
     registries._configured_index, registries.index_is_default, registries._extra_indexes,
-    registries.npm_registry,
+    registries.npm_registry, registries.npm_is_default, registries.cargo_hosts, registries.maven_hosts,
 )  # fmt: skip
 
 
@@ -72,3 +73,35 @@ def test_a_client_that_hangs_is_no_answer_and_one_that_is_missing_is_none(
     with pytest.raises(FactoryError, match="sleep, asked which package registry"):
         registries._run("sleep", "30")
     assert registries._run("no-such-client") == ""
+
+
+def test_a_mirror_of_npm_is_told_from_its_own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not registries.npm_registry():
+        assert registries.npm_is_default()
+        pytest.skip("there is no npm")
+    registries.npm_registry.cache_clear()
+    monkeypatch.setenv("npm_config_registry", "https://mirror.example/npm/")
+    assert registries.npm_registry() == "https://mirror.example/npm/"
+    assert not registries.npm_is_default()
+
+
+def test_registries_that_do_not_answer_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "_fetched", lambda url: "")
+    assert registries.cargo_hosts() == ()
+    assert registries.maven_hosts() == ()
+
+
+@pytest.mark.skipif(shutil.which("cargo") is None, reason="there is no Cargo")
+def test_cargos_index_says_where_the_files_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registries, "_fetched", lambda url: '{"dl": "https://files.example/crates"}')
+    index, files = registries.cargo_hosts()
+    assert "." in index
+    assert files == "files.example"
+
+
+@pytest.mark.skipif(shutil.which("mvn") is None, reason="there is no Maven")
+def test_mavens_repository_is_asked_of_maven(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(registries, "_fetched", lambda url: asked.append(url) or "there")
+    assert registries.maven_hosts()
+    assert all(registries.host_of(url) for url in asked)
