@@ -85,6 +85,12 @@ def test_a_build_that_fails_leaves_every_test_missing(tmp_path: Path) -> None:
     assert "broken" in report["log"]
 
 
+def test_a_command_that_is_not_there_runs_no_test(tmp_path: Path) -> None:
+    report = run(tmp_path, "", command=("./gone.sh",))
+    assert (report["results"], report["outcome"], report["exit_code"]) == ([], "no_tests", 127)
+    assert "gone.sh does not start" in report["log"]
+
+
 def test_the_limit_of_the_suite_ends_it(tmp_path: Path) -> None:
     report = run(tmp_path, f"{xml('a')} > $1/a.xml; sleep 60", report_files=("{out}/*.xml",), suite_seconds=2)
     assert (report["outcome"], report["exit_code"]) == ("timeout", None)

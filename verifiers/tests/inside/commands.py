@@ -27,6 +27,7 @@ from suite import MESSAGE_CHARS, Suite
 OUTPUT_BYTES = 64 << 20  # of one run's log, and of all its report files
 REPORT_FILES = 5000
 ID_CHARS = 4096
+NOT_STARTED = 127
 SEEDS = 65535  # what every runner takes
 
 FAILING = (FAILED, ERROR, TIMEOUT, CRASHED)
@@ -84,13 +85,13 @@ class CommandSuite(Suite):
         filled = {name: _filled(text, values) for name, text in environment.items()}
         heard = Heard(collection_finished=True)
         limits = self.spec | {"collect_seconds": self.spec["suite_seconds"]}
-        Process(
-            limits,
-            self.account,
-            argv,
-            {name: text for name, text in filled.items() if text is not None},
-            self.deadline,
-        ).run(heard)
+        present = {name: text for name, text in filled.items() if text is not None}
+        try:
+            Process(limits, self.account, argv, present, self.deadline).run(heard)
+        except (
+            Broken
+        ) as error:  # its smoke run started it: a state or a submission lacks the project's own script
+            heard.exit_code, heard.log = NOT_STARTED, str(error).encode()
         self.exit_code = None if heard.killed else heard.exit_code
         self.log = (self.log + heard.log)[-LOG_BYTES:]
         return heard

@@ -33,6 +33,10 @@ XFAILED, XPASSED, TIMEOUT, CRASHED = "xfailed", "xpassed", "timeout", "crashed"
 SEVERITY = (CRASHED, TIMEOUT, FAILED, ERROR, SKIPPED, XPASSED, XFAILED, PASSED)
 
 
+class NotStarted(Broken):
+    """There is no such program, or it cannot be run."""
+
+
 @dataclass
 class Segment:
     """One process of the runner: what it said on the stream, and how it ended."""
@@ -157,7 +161,7 @@ class Process:
                 start_new_session=True, preexec_fn=self.account.enter,
             )  # fmt: skip
         except OSError as error:
-            raise Broken(f"{self.argv[0]} does not start: {error}") from None
+            raise NotStarted(f"{self.argv[0]} does not start: {error}") from None
         if stream:
             os.close(writer)
         segment.since = time.monotonic()
