@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from envs.reports import TestReport
 from pipelines.family import Context, Control, Done, Rejected
 from pipelines.swe import licenses
 from pipelines.swe.compose import Draft, limits
 from pipelines.swe.suite import hidden_files
 from pipelines.swe.trees import ObjectStore
 from pipelines.verify import control_outcome
+from verifiers.integrity.inversions import proved
 from verifiers.tests.bundle import BundleDigest, load, render
 from verifiers.tests.grader import ObserveError, observe
+from verifiers.tests.spec import TestSpec
 from verifiers.tests.stability import Run, Stability, State, assess, status_of
 from verifiers.verdict import Submission, Verifier
 from warehouse.records import (
@@ -60,7 +63,8 @@ async def validate(
         task = task_record(draft, stability, context, origin, bundle="")
         told = ", ".join(stability.quarantine_lines()[:3])
         return _rejected(task, stability.stable.reason, told, evidence, context)
-    bundle = await asyncio.to_thread(render_bundle, draft, stability, context, origin)
+    spec = await _graded_spec(draft, stability, context)
+    bundle = await asyncio.to_thread(render_bundle, draft, stability, context, spec, origin)
     task = task_record(draft, stability, context, origin, bundle=bundle.sha256)
     validations = [
         await control_outcome(
@@ -122,18 +126,33 @@ async def _run(
     return Run(state=state, conditions=conditions, report=report)
 
 
+async def _graded_spec(draft: Draft, stability: Stability, context: Context) -> TestSpec:
+    """The spec with the roles that held and, where the supervisor cannot find them itself, the inversions
+    that were seen to work.
+    """
+    stable = stability.stable
+    roles = {"fail_to_pass": stable.fail_to_pass, "pass_to_pass": stable.pass_to_pass, "new": stable.new}
+    spec = draft.spec.model_copy(update=roles)
+    if spec.runner != "command":
+        return spec
+
+    async def on_gold(tests: Path) -> TestReport:
+        return await observe(
+            context.sandboxes, draft.built.environment.image, tests,
+            state="after", patch=draft.built.split.gold_patch,
+            limits=limits(context.settings), runtime=context.settings.runtime,
+        )  # fmt: skip
+
+    hidden = hidden_files(draft.built.split)
+    found = await proved(spec, hidden, draft.built.environment.language, on_gold)
+    return spec.model_copy(update={"inversions": found})
+
+
 def render_bundle(
-    draft: Draft, stability: Stability, context: Context, origin: Origin = UPSTREAM
+    draft: Draft, stability: Stability, context: Context, spec: TestSpec, origin: Origin = UPSTREAM
 ) -> BundleDigest:
-    """The Harbor directory, with the roles that held."""
-    change, environment, stable = draft.built.change, draft.built.environment, stability.stable
-    spec = draft.spec.model_copy(
-        update={
-            "fail_to_pass": stable.fail_to_pass,
-            "pass_to_pass": stable.pass_to_pass,
-            "new": stable.new,
-        }
-    )
+    """The Harbor directory."""
+    change, environment = draft.built.change, draft.built.environment
     return render(
         context.settings.bundles / draft.task_id,
         task_id=draft.task_id,

@@ -31,6 +31,18 @@ class HiddenFile(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class Inversion(BaseModel):
+    """A hidden test's assertion and what stands there when the test has to fail."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: RelativePath
+    tests: tuple[str, ...] = Field(description="Tests that were seen to fail with it, and with no other.")
+    start: int = Field(ge=0, description="First byte that is replaced.")
+    end: int = Field(ge=0, description="The byte after the last.")
+    replacement: str
+
+
 class TestSpec(BaseModel):
     """How one task's tests are run, and which of them decide its reward."""
 
@@ -81,6 +93,11 @@ class TestSpec(BaseModel):
         "tester", description="Who runs the tests; '' runs them as the supervisor, for trusted suites."
     )
     hidden: tuple[HiddenFile, ...] = ()
+    inversions: tuple[Inversion, ...] = Field(
+        (),
+        description="Of the runner `command`, whose tests the supervisor cannot invert by itself "
+        "(verifiers/integrity/inversions.py).",
+    )
     deleted: tuple[RelativePath, ...] = Field((), description="Test files that the gold change deletes.")
     protected: tuple[RelativePath, ...] = Field(
         (),

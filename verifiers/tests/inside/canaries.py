@@ -23,6 +23,7 @@ from typing import Any
 
 ROUNDS = 2
 FEW = 3  # with fewer deciding tests than this, maintained ones are inverted, too
+MAY_EXPECT_FAILURE = re.compile(rb"(?i)xfail|todo|expected.?fail|should.?fail|pending|known.?(bug|issue)")
 EXPECTS_FAILURE = re.compile(rb"xfail|expectedFailure")
 SIMPLE = (ast.Name, ast.Constant, ast.Call, ast.Attribute, ast.Subscript, ast.List, ast.Tuple, ast.Dict)
 BROKEN_SOURCE = (SyntaxError, ValueError, RecursionError, MemoryError)
@@ -248,6 +249,20 @@ class Plan:
         return {name for function in self.functions for name in function.tests}
 
 
+def listed_plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
+    """Draw the rounds of a task whose bundle lists what can be inverted."""
+    functions = [
+        Function(
+            entry["path"], "", "", [Edit(entry["start"], entry["end"], entry["replacement"].encode())],
+            may_expect_failure=False, tests=set(entry["tests"]),
+        )
+        for entry in spec.get("inversions", ())
+    ]  # fmt: skip
+    expects = any(MAY_EXPECT_FAILURE.search(data) for data in sources.values())
+    excused = None if expects else frozenset()
+    return _drawn(functions, {*spec["fail_to_pass"], *spec["new"]}, sources, excused)
+
+
 def plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
     """Draw the rounds for a task whose test files, as they should be, are `sources`."""
     functions = [f for path, data in sorted(sources.items()) for f in Source(path, data).functions()]
@@ -266,6 +281,16 @@ def plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
             if not found.may_expect_failure:
                 known.add(name)
     able = [f for f in functions if f.edits and f.tests and f.name not in unresolved]
+    elsewhere = any(
+        EXPECTS_FAILURE.search(data) for path, data in sources.items() if path.endswith("conftest.py")
+    )
+    return _drawn(able, decide, sources, None if elsewhere else frozenset(decide - known))
+
+
+def _drawn(
+    able: list[Function], decide: set[str], sources: dict[str, bytes], excused: frozenset[str] | None
+) -> Plan:
+    """The functions that are inverted, each with its true round."""
     chosen = [f for f in able if f.tests & decide]
     others = [f for f in able if not f.tests & decide]
     while others and len(chosen) < FEW:
@@ -274,12 +299,9 @@ def plan(spec: dict[str, Any], sources: dict[str, bytes]) -> Plan:
     true = [secrets.randbelow(count) for _ in chosen]
     if len(set(true)) == 1 and len(chosen) >= FEW:  # no run holds all true tests, to be passed as a whole
         true[secrets.randbelow(len(true))] ^= 1
-    elsewhere = any(
-        EXPECTS_FAILURE.search(data) for path, data in sources.items() if path.endswith("conftest.py")
-    )
     for function, number in zip(chosen, true):  # noqa: B905 - Python 3.9 has no `strict`
         function.true_round = number
-    return Plan(chosen, count, sources, None if elsewhere else frozenset(decide - known))
+    return Plan(chosen, count, sources, excused)
 
 
 def _defined(candidates: list[Function], path: str, owner: str) -> Function | None:

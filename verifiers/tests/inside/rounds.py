@@ -48,8 +48,11 @@ class Rounds:
 
     def run(self) -> dict[str, Any]:
         self.tree.restore()
-        sources = {} if self.spec["runner"] == "command" else self.tree.test_sources()
-        self.plan = canaries.plan(self.spec, sources)
+        if self.spec["runner"] == "command":
+            files = {path: data for path, (mode, data) in self.tree.hidden.items() if mode != "120000"}
+            self.plan = canaries.listed_plan(self.spec, files)
+        else:
+            self.plan = canaries.plan(self.spec, self.tree.test_sources())
         self.tree.remember()
         hidden = self.tree.hidden
         if self.plan.rounds > 1:
@@ -95,11 +98,13 @@ class Rounds:
 
     def _part(self, tests: set[str]) -> Suite:
         """A suite of the files that hold `tests`, as fresh as the whole one."""
-        paths = sorted({self._file(name) for name in tests} - {""})
+        paths = self.spec["args"]  # of a command it is not known what its arguments select
+        if self.spec["runner"] != "command":
+            paths = sorted({self._file(name) for name in tests} - {""})
         folder = self.private / secrets.token_hex(8)
         folder.mkdir()
         os.chmod(folder, 0o755)
-        suite = Suite(self.spec | {"args": paths}, self.account, self.tree, folder)
+        suite = type(self.whole)(self.spec | {"args": paths}, self.account, self.tree, folder)
         suite.begin, suite.deadline = self.whole.begin, self.whole.deadline
         return suite
 
