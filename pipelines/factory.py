@@ -24,6 +24,7 @@ from pipelines.certify import certify
 from pipelines.family import Context, Done, Family, Mined, Rejected
 from pipelines.publish import publish
 from pipelines.selection import recorded_tasks
+from warehouse.errors import FactoryError
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.query import Reader
@@ -136,30 +137,55 @@ def mine(
     """Mine a source; record every candidate; return those accepted and not yet decided, newest first."""
     ledger = Ledger.read(settings, run)
     outbox = Outbox(settings)
-    started = time.monotonic()
     todo: list[Mined] = []
-    for mined in _mined(family, source, options, settings):
-        candidate = mined.candidate
-        seconds, started = time.monotonic() - started, time.monotonic()
-        accepted = candidate.verdict == "accepted"
-        tally.add("mine", "ok" if accepted else "rejected", candidate.reason)
-        if candidate.candidate_id in ledger.decided:
-            tally.resumed += 1
-            continue
-        outbox.append(
-            [
-                mined.source,
-                candidate,
-                Event(
-                    run_id=run, flow=family.name, stage="mine", item=candidate.candidate_id, source=source,
-                    outcome="ok" if accepted else "rejected", reason=candidate.reason, seconds=seconds,
-                ),
-            ]
-        )  # fmt: skip
-        if accepted:
-            todo.append(mined)
+    try:
+        for mined, seconds in _timed(_mined(family, source, options, settings)):
+            candidate = mined.candidate
+            accepted = candidate.verdict == "accepted"
+            tally.add("mine", "ok" if accepted else "rejected", candidate.reason)
+            if candidate.candidate_id in ledger.decided:
+                tally.resumed += 1
+                continue
+            outbox.append(
+                [
+                    mined.source,
+                    candidate,
+                    Event(
+                        run_id=run, flow=family.name, stage="mine", item=candidate.candidate_id,
+                        source=source, outcome="ok" if accepted else "rejected", reason=candidate.reason,
+                        seconds=seconds,
+                    ),
+                ]
+            )  # fmt: skip
+            if accepted:
+                todo.append(mined)
+    except FactoryError as error:
+        # What was mined until then stays recorded, and so does why it ended.
+        outbox.append([_source_event(family, source, run, ledger, error)])
+        outbox.flush()
+        load(settings)
+        raise
+    if source in ledger.attempts:
+        outbox.append([_source_event(family, source, run, ledger, None)])
     outbox.flush()
     return todo
+
+
+def _source_event(family: Family, source: str, run: str, ledger: Ledger, error: FactoryError | None) -> Event:
+    """That a source as a whole could not be mined; or, after such events, that it could."""
+    return Event(
+        run_id=run, flow=family.name, stage="source", item=source, source=source,
+        attempt=ledger.attempts.get(source, 0) + 1, outcome="failed" if error else "ok",
+        reason=error.reason if error else "", detail=str(error or "")[:2000],
+    )  # fmt: skip
+
+
+def _timed(mined: Iterator[Mined]) -> Iterator[tuple[Mined, float]]:
+    """Each candidate with the seconds that it took."""
+    started = time.monotonic()
+    for item in mined:
+        yield item, time.monotonic() - started
+        started = time.monotonic()
 
 
 def _mined(family: Family, source: str, options: Any, settings: Settings) -> Iterator[Mined]:

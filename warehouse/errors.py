@@ -11,7 +11,12 @@ from pathlib import Path
 
 
 class FactoryError(Exception):
-    """Something the user can mend: bad input, a missing program, a full disk."""
+    """Something the user can mend: bad input, a missing program, a full disk.
+
+    `reason` is its code where the ledger or a program tells cases apart.
+    """
+
+    reason: str = ""
 
 
 def storage_error(error: OSError, path: Path) -> FactoryError:

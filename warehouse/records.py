@@ -267,8 +267,10 @@ class Event(Record):
 
     run_id: str
     flow: str
-    stage: str = Field(description="mine | build | compose | validate | certify | publish | revalidate")
-    item: str = Field(description="Candidate id; for stage 'mine' of a whole source that failed, the source.")
+    stage: str = Field(
+        description="source | mine | build | compose | validate | certify | publish | revalidate"
+    )
+    item: str = Field(description="Candidate id; at stage 'source', which only failures leave, the source.")
     attempt: int = Field(
         1, description="Counts up when an item that failed for infrastructure is tried again."
     )

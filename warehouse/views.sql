@@ -14,7 +14,7 @@ FROM task_state;
 CREATE OR REPLACE VIEW last_attempts AS
 SELECT
     *,
-    coalesce(list_position(['mine', 'build', 'compose', 'validate', 'certify', 'publish'], stage), 99) AS stage_order
+    coalesce(list_position(['source', 'mine', 'build', 'compose', 'validate', 'certify', 'publish'], stage), 99) AS stage_order
 FROM events
 QUALIFY row_number() OVER (PARTITION BY run_id, stage, item ORDER BY attempt DESC) = 1;
 
@@ -128,7 +128,7 @@ SELECT
     sum(cost_usd) / any_value(validated) AS cost_usd_per_validated
 FROM events LEFT JOIN validated USING (run_id)
 GROUP BY run_id, flow, stage
-ORDER BY flow, run_id, coalesce(list_position(['mine', 'build', 'compose', 'validate', 'certify', 'publish'], stage), 99), stage;
+ORDER BY flow, run_id, coalesce(list_position(['source', 'mine', 'build', 'compose', 'validate', 'certify', 'publish'], stage), 99), stage;
 
 -- The certificate that counts for each task: its last one. `stale` is true where another catalogue was used than last.
 CREATE OR REPLACE VIEW certified AS

@@ -157,7 +157,8 @@ def _task(item: Mined, task_id: str) -> Task:
     return Task(
         task_id=task_id, candidate_id=item.candidate.candidate_id, environment_id="e", family="swe",
         kind="bug_fix", repo="calc", language="python", license="MIT", attribution="", source_date=now,
-        instruction="x", verifier="{}", gold_patch="", test_patch="", fail_to_pass=(), pass_to_pass=(), new_tests=(), quarantined=(),
+        instruction="x", verifier="{}", gold_patch="", test_patch="", fail_to_pass=(), pass_to_pass=(),
+        new_tests=(), quarantined=(),
         statement_check="rules", bundle="", run_id="r",
     )  # fmt: skip
 
