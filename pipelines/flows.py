@@ -28,6 +28,7 @@ from pipelines.factory import STAGES, Progress, Quiet, Tally, mine, process_batc
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
 from pipelines.work_folder import work_folder  # noqa: E402
+from warehouse.errors import FactoryError  # noqa: E402
 from warehouse.loader import load  # noqa: E402
 from warehouse.settings import Settings  # noqa: E402
 
@@ -123,8 +124,14 @@ async def run_family(family_name: str, options: dict[str, Any]) -> None:
     chosen = family(family_name)
     parsed = chosen.Options.model_validate(options)
     settings = Settings()
-    for source in chosen.inputs(parsed):
-        await shard_flow(family_name, source, parsed, settings)
+    faults: list[FactoryError] = []
+    for source in await asyncio.to_thread(chosen.inputs, parsed):
+        try:
+            await shard_flow(family_name, source, parsed, settings)
+        except FactoryError as error:  # one repository that is gone does not end a night's work
+            faults.append(error)
+    if faults:
+        raise ExceptionGroup(f"{len(faults)} sources could not be mined", faults)
 
 
 @flow(name="revalidate", persist_result=False)

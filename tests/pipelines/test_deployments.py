@@ -74,7 +74,7 @@ def test_deployments_are_accepted_scheduled_and_run(server: dict[str, str], tmp_
     _prefect(server, "work-pool", "create", "--type", "process", "local")
     _prefect(server, "deploy", "--all")
     listed = _prefect(server, "deployment", "ls")
-    for name in ("releases-nightly", "load-warehouse", "reclaim"):
+    for name in ("releases-nightly", "github-nightly", "load-warehouse", "reclaim"):
         assert name in listed.replace("\n", "")
     schedules = _prefect(server, "deployment", "schedule", "ls", "run-family/releases-nightly")
     assert "0 2 * * *" in schedules
