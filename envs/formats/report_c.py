@@ -154,7 +154,7 @@ WHOLE = re.compile(r"^\[(make \S+)\] exit status (\d+)$", re.M)
 
 
 def _automake(text: str) -> list[dict[str, Any]]:
-    """`PASS: name` lines; a name is below the folder that make is in."""
+    """`PASS: name` lines; a name is below the folder of the project, /app, that make is in."""
     folders: list[str] = []
     found: list[dict[str, Any]] = []
     for line in text.split("\n"):
@@ -164,7 +164,7 @@ def _automake(text: str) -> list[dict[str, Any]]:
             elif folders:
                 folders.pop()
         elif match := AUTOMAKE.match(line.rstrip("\r")):
-            below = folders[-1][len(folders[0]) :].strip("/") if folders else ""
+            below = re.sub(r"^/app(/|$)", "", folders[-1]).strip("/") if folders else ""
             name = f"{below}/{match[2]}" if below else match[2]
             found.append(_entry(name, AUTOMAKE_STATUS[match[1]]))
     return found

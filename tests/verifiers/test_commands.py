@@ -85,6 +85,11 @@ def test_a_build_that_fails_leaves_every_test_missing(tmp_path: Path) -> None:
     assert "broken" in report["log"]
 
 
+def test_a_log_without_tests_contradicts_nothing(tmp_path: Path) -> None:
+    report = run(tmp_path, "echo 'calc.c:1:1: error: nowhere'; exit 2", log_report="")
+    assert (report["results"], report["outcome"], report["disagreements"]) == ([], "no_tests", [])
+
+
 def test_a_command_that_is_not_there_runs_no_test(tmp_path: Path) -> None:
     report = run(tmp_path, "", command=("./gone.sh",))
     assert (report["results"], report["outcome"], report["exit_code"]) == ([], "no_tests", 127)
