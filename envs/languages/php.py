@@ -78,7 +78,7 @@ class PhpToolchain(NativeToolchain):
             asked = wanted.get("php")
             return Broken("plan", f"No suite has PHP {asked}.", reason="interpreter_unavailable")
         major = wanted.get("phpunit/phpunit", "")
-        able.sort(key=lambda suite: not _satisfied(major, (PHPUNIT[suite], 99)))  # stable: else as before
+        able.sort(key=lambda suite: _distance(major, PHPUNIT[suite]))  # stable: equals stay as they were
         recipes = [_debian(tree, wanted, suite) for suite in able[:2]]
         return [_composed(recipes[0]), *recipes] if registries.composer_hosts() and composer else recipes
 
@@ -99,6 +99,16 @@ def _satisfied(constraint: object, version: tuple[int, int]) -> bool:
         for alternative in str(constraint).split("|")
         if alternative.strip() or not str(constraint).strip()
     )
+
+
+def _distance(constraint: object, major: int) -> float:
+    """How far a suite's PHPUnit is from what is asked for: one too new is better than one too old, whose
+    classes the tests may lack.
+    """
+    if _satisfied(constraint, (major, 99)):
+        return 0
+    asked = [int(number) for number, _ in _NUMBER.findall(str(constraint))]
+    return min((major - a if major > a else a - major + 0.5 for a in asked), default=0)
 
 
 def _holds(part: str, version: tuple[int, int]) -> bool:

@@ -88,6 +88,8 @@ def test_the_suite_has_the_interpreter_that_is_asked_for() -> None:
     assert first("ruby", gem, year=2022).suite == "trixie"
     php = {"composer.json": '{"require-dev": {"phpunit/phpunit": "^11.0 || ^12.0"}}', "tests/ATest.php": ""}
     assert first("php", php).suite == "trixie"
+    php["composer.json"] = '{"require-dev": {"phpunit/phpunit": "^10.3"}}'
+    assert first("php", php).suite == "trixie"  # between those that there are: the newer one
     php["composer.json"] = '{"require": {"php": "^7.2 || ^8.0"}, "require-dev": {"phpunit/phpunit": "^9.5"}}'
     assert first("php", php, year=2022).suite == "bullseye"
     assert first("php", php, year=2026).suite in ("bookworm", "bullseye")
