@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -109,10 +109,41 @@ class Settings(BaseSettings):
         8192, ge=1, description="Largest repository that is fetched from GitHub, in MiB as GitHub counts it."
     )
 
+    model_base_url: str | None = Field(
+        None,
+        description="Address of an OpenAI-compatible endpoint, e.g. http://localhost:8000/v1. Without one, "
+        "what needs a model is left out, and said to be.",
+    )
+    model_name: str = Field("", description="The model to ask for there.")
+    model_api_key: SecretStr | None = Field(
+        None, description="Key for the endpoint, where it wants one. Give it in the environment."
+    )
+    model_seconds: float = Field(
+        180, gt=0, description="Limit of one try of a call of the model, in seconds."
+    )
+    model_tokens: int = Field(8192, ge=1, description="Most tokens of one answer of the model.")
+    model_usd_read: float = Field(0, ge=0, description="Price of a million tokens of prompt, in USD.")
+    model_usd_written: float = Field(0, ge=0, description="Price of a million tokens of answers, in USD.")
+    repair_turns: int = Field(
+        40, ge=1, description="Most answers of the model in the repair of one environment."
+    )
+    repair_tokens: int = Field(
+        600_000, ge=1, description="Most tokens of one repair, prompts and answers of all its turns."
+    )
+    repair_minutes: float = Field(
+        45, gt=0, description="Limit of one repair, with the builds that try its recipes, in minutes."
+    )
+
     @field_validator("github_tokens", mode="before")
     @classmethod
     def _split_tokens(cls, tokens: object) -> object:
         return tuple(filter(None, re.split(r"[\s,]+", tokens))) if isinstance(tokens, str) else tokens
+
+    @model_validator(mode="after")
+    def _model_has_a_name(self) -> Settings:
+        if self.model_base_url and not self.model_name:
+            raise ValueError("model_base_url is set: set model_name too")
+        return self
 
     @classmethod
     def settings_customise_sources(
