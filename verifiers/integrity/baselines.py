@@ -186,6 +186,69 @@ status = subprocess.run(["sh", "-c", run], cwd="/app", capture_output=True).retu
 if status == 0:
     finish()
 """,
+    "native.py": """\
+import glob, importlib, json, os, subprocess, sys
+
+sys.path.insert(0, "/tests")
+spec = json.load(open("/tests/spec.json"))
+mode, out = sys.argv[1], "/tmp/baseline-out"
+os.makedirs(out)
+os.makedirs("/logs/verifier")
+os.chdir(spec["workdir"])
+values = {"{out}": out, "{test_seconds}": "60", "{suite_seconds}": "300"}
+
+
+def filled(text):
+    for name, value in values.items():
+        text = text.replace(name, value)
+    return text
+
+
+env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
+env.update({k: filled(v) for k, v in spec["env"].items() if "{seed}" not in v})
+subprocess.run(["git", "config", "--global", "safe.directory", "*"], env=env)
+if os.path.getsize("/submission.patch"):
+    subprocess.run(["git", "apply", "--whitespace=nowarn", "/submission.patch"], env=env)
+if os.path.isdir("/hidden"):
+    subprocess.run(["cp", "-r", "/hidden/.", spec["workdir"]])
+
+
+def run(command):
+    limit = ["timeout", "-s", "KILL", os.environ["LIMIT"]]
+    return subprocess.run(limit + command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+ENTRIES = (
+    ("GNUmakefile", ["make", "test"]), ("Rakefile", ["rake", "test"]), ("package.json", ["npm", "test"]),
+)
+if mode == "entry":
+    command = next((c for name, c in ENTRIES if os.path.exists(name)), None)
+    good = run(command).returncode == 0 if command else False
+    if not command:
+        mode = "exit"
+if mode != "entry":
+    args = [a for a in spec["args"] if os.path.exists(a)]
+    built = not spec["build"] or run([filled(p) for p in spec["build"] if "{seed}" not in p]).returncode == 0
+    done = run([filled(p) for p in spec["command"] if "{seed}" not in p] + args)
+    files = {}
+    for pattern in spec["report_files"]:
+        for path in glob.glob(pattern.replace("{out}", out), recursive=True):
+            files[os.path.relpath(path, out if "{out}" in pattern else ".")] = open(path, "rb").read()
+    name = spec["log_report"] if spec["report_files"] and not files and spec["log_report"] else spec["report"]
+    try:
+        found = importlib.import_module("report_" + name).parse(done.stdout, files)
+    except Exception:
+        found = []
+    status = {entry["id"]: entry["status"] for entry in found}
+    wanted = spec["fail_to_pass"] + spec["new"]
+    good = built and {
+        "exit": done.returncode == 0,
+        "told": all(status.get(test) == "passed" for test in wanted),
+        "silent": not set(status.values()) & {"failed", "error", "timeout", "crashed"},
+    }[mode]
+with open("/logs/verifier/reward.json", "w") as file:
+    file.write('{"reward": %d}' % good)
+""",
     "unsafe.py": """\
 import os, re
 
@@ -216,6 +279,9 @@ flush()
 # Our supervisor without its inverted tests: stream, JUnit, exit status and one canary of a known name.
 PLAIN_CANARY = "plain_canary"
 NAMES = (*SCRIPTS, PLAIN_CANARY)
+# Graders of commands: they believe the exit status, the report, the absence of a failure, or the exit status
+# of the usual command of the language (`make test`, `npm test` …).
+NATIVE = ("exit", "told", "silent", "entry")
 
 
 async def grade(
@@ -255,6 +321,8 @@ async def grade(
 def _command(name: str) -> str:
     if name == PLAIN_CANARY:
         return "python3 -I /baseline/plain.py"
+    if name.startswith("native:"):
+        return f"python3 -I /baseline/native.py {name.removeprefix('native:')}"
     if name in SCRIPTS:
         return PRELUDE + SCRIPTS[name]
     judge, _, hole = name.partition(":")
