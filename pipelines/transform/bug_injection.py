@@ -155,7 +155,7 @@ async def compose(injected: Injected, context: Context) -> Done[Draft] | Rejecte
         base = await observe(context.sandboxes, image, tests, state="base", limits=bounds, runtime=runtime)
     except ObserveError as error:
         return Rejected(error.reason, error.detail)
-    if refused := _unfit(base, before, after):
+    if refused := unfit(base, before, after):
         return refused
     classification = classify(before, before, after)
     failing = [test for test in classification.fail_to_pass if test in parent.steady]
@@ -173,7 +173,7 @@ async def compose(injected: Injected, context: Context) -> Done[Draft] | Rejecte
         return Rejected("failing_test_visible", f"{shown[0]} fails in the base tree")
     described = symptoms(before, failing, _code(injected), built.touched)
     text = statement.instruction(built.change, described, "")
-    task_id = content_id("transform", text, *_identity(spec, built), built.environment.environment_id)
+    task_id = content_id("transform", text, *identity(spec, built), built.environment.environment_id)
     return Done(Draft(built, task_id, text, described, spec, tests, classification, base, before, after))
 
 
@@ -194,6 +194,7 @@ def derived_spec(
             "fail_to_pass": (),
             "pass_to_pass": (),
             "new": (),
+            "inversions": (),
         }
     )
 
@@ -220,7 +221,7 @@ def _trees(parent: Parent, found: Screened) -> _Trees:
     return _Trees(base, solved, parent.objects.replace(base, hidden), hidden)
 
 
-def _unfit(base: TestReport, before: TestReport, after: TestReport) -> Rejected | None:
+def unfit(base: TestReport, before: TestReport, after: TestReport) -> Rejected | None:
     for state, report in (("base", base), ("before", before), ("after", after)):
         if report.disagreements:
             return Rejected("report_contradicts_itself", f"{state}: {report.disagreements[0]}")
@@ -236,7 +237,7 @@ def _code(injected: Injected) -> tuple[str, ...]:
     return (*added, *statement.added_code(reverse))
 
 
-def _identity(spec: TestSpec, built: Built) -> tuple[object, str]:
+def identity(spec: TestSpec, built: Built) -> tuple[object, str]:
     """As `pipelines.swe.compose`: what the task id hashes of the verifier."""
     files = sorted((path, entry.mode, entry.data.hex()) for path, entry in built.split.hidden.items())
     limits_of = {"test_seconds", "collect_seconds", "suite_seconds"}

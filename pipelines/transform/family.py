@@ -15,10 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
 from pipelines.selection import select_tasks
-from pipelines.swe.family import SweVerifier
 from pipelines.transform.bug_injection import BugInjection
+from pipelines.transform.code_review import CodeReview
+from pipelines.transform.commit_merge import CommitMerge
 from pipelines.transform.kind import FAMILY, Item, Kind, kind_name
 from pipelines.transform.parent import load_parents
+from pipelines.transform.verifier import TransformVerifier
+from pipelines.transform.written_tests import WrittenTests
 from verifiers.problems import Problem
 from verifiers.tests.bundle import load
 from verifiers.verdict import Submission, Verifier
@@ -26,7 +29,9 @@ from warehouse.errors import FactoryError
 from warehouse.records import Task
 from warehouse.settings import Settings
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (BugInjection(),)}
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (BugInjection(), CommitMerge(), WrittenTests(), CodeReview())
+}
 PARENTS = "status IN ('validated', 'certified', 'published')"
 
 
@@ -95,7 +100,7 @@ class TransformFamily:
         return await draft.kind.validate(draft.value, context)
 
     def verifier(self, settings: Settings) -> Verifier:
-        return SweVerifier(settings)
+        return TransformVerifier(settings)
 
     def controls(self, bundle: Path) -> list[Control]:
         return _kind(bundle).controls(bundle)

@@ -191,3 +191,15 @@ def _return(node: Node) -> Found:
 
 def _text(node: Node) -> str:
     return (node.text or b"").decode("utf-8", "replace")
+
+
+def comments(language: str, data: bytes) -> list[tuple[int, int]]:
+    """Where the comments of a file are, in bytes and in order."""
+    left, found = [_parser(language).parse(data).root_node], []
+    while left:
+        node = left.pop()
+        if "comment" in node.type:
+            found.append((node.start_byte, node.end_byte))
+        else:
+            left += node.children
+    return sorted(found)

@@ -105,7 +105,7 @@ def kind_name(bundle: Path) -> str:
         return str(tomllib.load(file)["metadata"]["transformation"])
 
 
-def lineage(kind: Kind, parents: Sequence[Parent], told: Mapping[str, str]) -> dict[str, Any]:
+def lineage(kind: Kind, parents: Sequence[Parent], told: Mapping[str, Any]) -> dict[str, Any]:
     """What a bundle's metadata says of where it comes from."""
     return {
         "transformation": kind.name,

@@ -22,7 +22,7 @@ MOST_LINES, MOST_CHARACTERS = 10, 600
 VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"0x[0-9a-fA-F]{4,}"), "0x…"),
     (re.compile(r"(?:/private)?/tmp/[\w./-]+|/verifier-\w+[\w./-]*"), "/tmp/…"),
-    (re.compile(r"\b\d{2,}\.\d{4,}\b"), "…"),
+    (re.compile(r"\b1\d{9}(?:\.\d+)?\b"), "…"),  # seconds since 1970
 )
 TRACEBACK = re.compile(r"^\s*(Traceback \(most recent|File \"|at .+[:(]\d+|\S+\.\w+:\d+(:|\b))|^[\s^~]+$")
 HEAD = """\

@@ -1,7 +1,7 @@
 """Verification of tests that somebody wrote: a test is worth what it tells apart.
 
-A submission may add and change test files; what else it does is undone. Its tests are run on several states of
-one project, each in turn and in an order that is drawn: the *base* (what the author saw), the *gold* state
+A submission may add and change test files; what else it does is undone. Its tests are run on several states
+of one project, each in turn and in an order that is drawn: the *base* (what the author saw), the *gold* state
 (twice), another form of the gold state that behaves the same, and mutants of it. They earn the reward when
 
 - something fails on the base and passes on gold (it shows the defect, or asks for the feature),
@@ -79,7 +79,7 @@ class WrittenTestsSpec(BaseModel):
     @property
     def grading_seconds(self) -> float:
         """How long one grading can take."""
-        return len(self.states) * (self.state_seconds + 60)
+        return len(self.states) * (self.state_seconds + 120)
 
     def to_json(self) -> bytes:
         return (self.model_dump_json(by_alias=True, indent=1) + "\n").encode()

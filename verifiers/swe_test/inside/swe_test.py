@@ -1,14 +1,14 @@
 """Grades tests that somebody wrote, by what they tell apart: see `verifiers.swe_test`.
 
-`swe_test.py [PATCH]` takes the test files out of a submission (or out of the tree as it stands), puts the tree
-back as it was, and runs the suite's own supervisor once for every state, with those files as the hidden
+`swe_test.py [PATCH]` takes the test files out of a submission (or out of the tree as it stands), puts the
+tree back as it was, and runs the suite's own supervisor once for every state, with those files as the hidden
 tests. Writes reward.json and report.json to /logs/verifier.
 
 What holds:
-- The states come in an order that is drawn, and what one run leaves behind (files, processes) is removed before
-  the next, so a test cannot tell by counting or by notes which state it is run on.
+- The states come in an order that is drawn, and what one run leaves behind (files, processes) is removed
+  before the next, so a test cannot tell by counting or by notes which state it is run on.
 - A zero reward is on disk before the first foreign instruction runs.
-- Only exit status 70 says that the environment itself is broken.
+- Only exit status 70 says that the environment itself is broken, and never after foreign code has run.
 
 Standard library only, Python 3.9 or later.
 """
@@ -31,15 +31,15 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))  # `python3 -I` leaves it out
 
-from account import Account, Broken, Malformed  # noqa: E402
-from tree import Tree  # noqa: E402
+from account import Account, Broken, Malformed  # noqa: E402  # ty: ignore[import-not-found]
+from tree import Tree  # noqa: E402  # ty: ignore[import-not-found]
 
 LOGS = Path("/logs/verifier")
 BROKEN = 70
 FAILING = ("failed", "error", "timeout", "crashed")
 MODULE = re.compile(r"(^|/)(test[^/]*|[^/]*_tests?)\.py$")
 NOTES = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/home", "/var/lock")
-SETTLE_SECONDS = 60
+SETTLE_SECONDS = 120  # for what is ours: a loaded machine must not look like a broken one
 
 
 def write_verdict(kind: str, reason: str, checks: list[dict[str, Any]], logs: Path) -> None:
@@ -69,18 +69,21 @@ class Project:
         self.root = self.tree.root
         self.private = private
 
-    def take_out(self, submission: bytes, spec: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
-        """The test files that the submission writes: path → mode and content. The tree is as imaged after."""
+    def take_out(self, submission: bytes | None, spec: dict[str, Any]) -> dict[str, tuple[str, bytes]]:
+        """The test files that the submission writes: path → mode and content. The tree is as imaged after.
+
+        Without a submission an agent has worked in this very tree, and what is new in it is its work.
+        """
         present = set(self._files())
         self.tree.hand_over()
-        self.tree.apply(submission)
+        self.tree.apply(submission or b"")
         written = {}
         for path in self._files():
             mode, data = self._read(path)
             known = self.tree.pristine.get(path)
-            if (known is None or known != (mode, _blob(data))) and _admitted(path, spec):
-                if known is not None or path not in present or not submission:
-                    written[path] = (mode, data)
+            ours = known is None and path in present and submission is not None  # came with the image
+            if known != (mode, _blob(data)) and not ours and _admitted(path, spec):
+                written[path] = (mode, data)
         for path in self._files():
             if path not in present:
                 (self.root / path).unlink()
@@ -290,7 +293,7 @@ def grade(patch: Path | None, private: Path) -> None:
     account = Account.named(suite["user"])
     for folder in (LOGS, HERE):
         os.chmod(folder, 0o700)
-    submission = b"" if patch is None else patch.read_bytes()
+    submission = None if patch is None else patch.read_bytes()
     project = Project(suite, account, private)
     write_verdict("scored", "grading was cut short", [], LOGS)
     try:
@@ -302,7 +305,11 @@ def grade(patch: Path | None, private: Path) -> None:
         write_verdict("scored", "no test was written", [], LOGS)
         return
     runs = Runs(suite, spec, project, written)
-    runs.all()
+    try:
+        runs.all()
+    except (Broken, OSError, ValueError, RecursionError, MemoryError, subprocess.SubprocessError) as error:
+        write_verdict("scored", f"grading ended early: {error}", [], LOGS)
+        return
     if runs.forged:
         write_verdict("tampered", runs.forged[0], [], LOGS)
     else:
