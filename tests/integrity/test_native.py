@@ -26,9 +26,7 @@ FEWEST = 1
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def target(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[NativeTarget]:
+def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NativeTarget:
     folder = tmp_path_factory.mktemp(f"native-{request.param}")
     settings = Settings(home=folder / "home")
 

@@ -1,7 +1,8 @@
 """Cheats in the languages whose runners report by themselves: code under test, and files that steer builds.
 
 Code goes into the file that the tests use most, at its end or, where a file ends in what it returns, at its
-top. `{names}` are the last parts of the hidden tests' ids, as literals of the language. `{items}` are the same without brackets.
+top. `{names}` are the last parts of the hidden tests' ids, as literals of the language; `{items}` are the same
+without brackets.
 """
 
 from __future__ import annotations
