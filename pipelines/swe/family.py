@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from envs.languages import toolchain
 from envs.sandbox import BuiltImage, SandboxBackend
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
-from pipelines.swe import evidence, git, releases
+from pipelines.swe import evidence, git, kinds, releases
 from pipelines.swe.build import Built, build
 from pipelines.swe.change import SourceError
 from pipelines.swe.compose import Draft, compose, limits
@@ -146,7 +146,7 @@ class SweFamily:
         screen = Screen(settings, Exclusions.read(options.exclude))
         if options.source == "github":
             for mined in self._mine_github(source, options, settings):
-                yield screen(mined)
+                yield kinds.tagged(screen(mined))
             return
         is_test = toolchain("python").is_test
         if options.source == "git":
@@ -166,7 +166,7 @@ class SweFamily:
                 since=options.since, until=options.until, kinds=options.kinds, branch=options.branch,
             )  # fmt: skip
         for mined in found:
-            yield screen(mined, is_test)
+            yield kinds.tagged(screen(mined, is_test), is_test)
 
     def _mine_github(self, source: str, options: SweOptions, settings: Settings) -> Iterator[Mined]:
         # PyGithub takes a third of a second to import, which no other command should pay
