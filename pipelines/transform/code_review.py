@@ -1,7 +1,7 @@
 """Code-review conversion: the parent's change with defects planted in it, to be found by reading.
 
-Each defect is a mutation of what the change touched, and each was seen to make tests fail: it is a defect, and
-not a matter of taste. What else may be wrong with upstream's change is not known, so a true finding about
+Each defect is a mutation of what the change touched, and each was seen to make tests fail: it is a defect,
+and not a matter of taste. What else may be wrong with upstream's change is not known, so a true finding about
 it counts as a false one; the parent's tests passed on it, which is all that speaks against that.
 """
 
@@ -43,13 +43,13 @@ GRADING_SECONDS = 120.0
 TEXT = """\
 # {repo}
 
-Review a change to `{repo}`. The code before the change is in `/app`, a git repository with one commit; there is
-no network. Somebody wrote the change below to do this:
+Review a change to `{repo}`. The code before the change is in `/app`, a git repository with one commit; there
+is no network. Somebody wrote the change below to do this:
 
 {statement}
 
-The change does more than that: mistakes were made in writing it. Find them. Report what makes the program behave
-wrongly, not what you would write in another way.
+The change does more than that: mistakes were made in writing it. Find them. Report what makes the program
+behave wrongly, not what you would write in another way.
 
 ## The answer
 
@@ -63,8 +63,8 @@ Write `/app/{answer}`:
 
 ## How it is judged
 
-Each finding that is at most {window} lines from a mistake counts as right, one finding for one mistake. The more of the
-findings are right and the more of the mistakes are found, the better: {formula}.
+Each finding that is at most {window} lines from a mistake counts as right, one finding for one mistake. The
+more of the findings are right and the more of the mistakes are found, the better: {formula}.
 
 ## The change
 
@@ -170,7 +170,8 @@ class CodeReview:
             task_id=draft.task_id, instruction=draft.instruction,
             spec=planted.parent.bundle.spec.model_copy(
                 update={
-                    "hidden": (), "deleted": (), "inversions": (), "fail_to_pass": tests, "pass_to_pass": (), "new": (),
+                    "hidden": (), "deleted": (), "inversions": (), "pass_to_pass": (), "new": (),
+                    "fail_to_pass": tests,
                     "suite_seconds": GRADING_SECONDS,
                 }
             ),

@@ -73,7 +73,8 @@ async def converted(
         1, TaskEvent(task_id=task_id, event="status", value=value, reason=reason, run_id=context.run_id)
     )
     if failed:
-        said = f"{failed.control} scored {failed.reward}, expected {failed.expected} ({failed.verdict}): {failed.checks}"
+        said = f"{failed.control} scored {failed.reward}, expected {failed.expected} ({failed.verdict})"
+        said += f": {failed.checks}"
         return Rejected(reason, said[:2000], records=tuple(records))
     return Done(task, records=tuple(records))
 

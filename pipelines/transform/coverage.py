@@ -1,7 +1,7 @@
 """Which functions of a parent its tests call, for Python: one run with a tracer beside the suite.
 
-The tracer runs in the process of the code under test, so what it writes is only a hint about where mutants are
-worth their run: it is read as data, within bounds, and a mutant's fate is decided by tests alone. Where
+The tracer runs in the process of the code under test, so what it writes is only a hint about where mutants
+are worth their run: it is read as data, within bounds, and a mutant's fate is decided by tests alone. Where
 nothing was written, or for another language, every function counts as called.
 """
 

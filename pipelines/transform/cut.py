@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 import libcst as cst
 
 UNREADABLE = (cst.ParserSyntaxError, cst.CSTValidationError, RecursionError, ValueError)
-LEAF = re.compile(r"[^/#>:.\s][^/#>]*$")
+NAME = re.compile(r"[^/#>:.\s][^/#>:.]{2,}(?<!\s)")
 
 
 class NotLocated(Exception):
@@ -45,11 +45,12 @@ def places(test: str, runner: str, files: Mapping[str, bytes]) -> list[tuple[str
             found = [path for path in files if path == stem or path.endswith("/" + stem)]
             if len(found) == 1:
                 return [(found[0], tuple(parts[length:]))]
-    leaf = re.split(r"::|[#>]|(?<=\w)\.(?=\w)|/", test.partition("[")[0].strip())[-1].strip()
-    found = [path for path, data in files.items() if leaf and leaf.encode() in data]
-    if not found:
-        raise NotLocated(f"no test file holds {test}")
-    return [(path, ()) for path in found]
+    # The test's own name says more than those around it, but may be made up when it runs.
+    for name in reversed(NAME.findall(test.partition("[")[0])):
+        found = [path for path, data in files.items() if name.encode() in data]
+        if found:
+            return [(path, ()) for path in found]
+    raise NotLocated(f"no test file holds {test}")
 
 
 def _cut(path: str, data: bytes, tests: set[tuple[str, ...]]) -> bytes | None:

@@ -44,7 +44,7 @@ def _parser(language: str) -> Parser:
 
 
 def _inside_functions(root: Node, grammar: Grammar) -> Iterator[tuple[Node, str]]:
-    """Every node of a function's body, with the function's qualified name. No recursion: code nests deeply."""
+    """Every node of a function's body, with its qualified name. No recursion: code nests deeply."""
     left: list[tuple[Node, tuple[str, ...], bool]] = [(root, (), False)]
     while left:
         node, scopes, inside = left.pop()
@@ -163,7 +163,7 @@ def _arguments(node: Node, grammar: Grammar) -> Found:
 
 
 def _statement(node: Node, grammar: Grammar) -> Found:
-    """Statements for their effect only. A grammar whose assignments are statements has no wrapper for them."""
+    """Statements for their effect only. Where assignments are statements, nothing wraps them."""
     inner = node.named_children[0] if node.type == "expression_statement" and node.named_children else node
     is_statement = node.type == "expression_statement" or node.type.endswith("_statement")
     if not is_statement:

@@ -1,4 +1,4 @@
-"""Mutants: a parent's solved tree with something wrong in it, and where mutants of a parent come from. Pure."""
+"""Mutants: a parent's solved tree with something wrong in it, and where its mutants come from. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutations: small wrong edits of a source file, found on its syntax tree, and a fair choice among them. Pure.
+"""Mutations: small wrong edits of a source file, found on its syntax tree, and a fair choice of them. Pure.
 
 A mutation replaces bytes [start, end) of one file. Which edits are tried is each language's business
 (`pipelines.transform.python`, `pipelines.transform.grammars`); whether one is a bug at all is decided by
@@ -121,7 +121,7 @@ def spread(
     """
     draw = random.Random(seed)
     by_place: dict[tuple[str, str], list[Mutation]] = {}
-    for mutation in found:
+    for mutation in sorted(found, key=lambda m: (m.path, m.start, m.end, m.text)):
         by_place.setdefault(mutation.place, []).append(mutation)
     places = sorted(by_place)
     draw.shuffle(places)

@@ -183,6 +183,8 @@ def _branch(source: Source, node: cst.If) -> Found:
 
 
 def _arguments(source: Source, node: cst.Call) -> Found:
+    if any(isinstance(a.value, cst.GeneratorExp) for a in node.args):
+        return  # one that stands alone needs no parentheses; moved, it would
     plain = [a for a in node.args if a.keyword is None and not a.star]
     if len(plain) >= 2 and source.text(plain[0].value) != source.text(plain[1].value):
         first, second = source.text(plain[0].value), source.text(plain[1].value)

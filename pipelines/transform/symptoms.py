@@ -17,6 +17,7 @@ from warehouse.query import plain
 
 MOST_SHOWN = 5
 MOST_LINES, MOST_CHARACTERS = 10, 600
+QUOTED = 12  # characters of code, blanks aside; shorter ones are told by chance
 
 # What differs from run to run, or names a place: (pattern, what stands there instead).
 VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -90,5 +91,13 @@ def _message(raw: str, names: set[str], code: Sequence[str]) -> tuple[str, tuple
         for line in text.split("\n")
         if line.strip() and not TRACEBACK.search(line) and not any(name in line for name in names)
     ]
-    clean, removed = without_leaks("\n".join(kept[:MOST_LINES]), code)
-    return clean[:MOST_CHARACTERS].rstrip(), removed
+    quoted = [line for line in kept if _quotes(line, code)]
+    clean, removed = without_leaks("\n".join(line for line in kept if line not in quoted), code)
+    shown = "\n".join(clean.split("\n")[:MOST_LINES])[:MOST_CHARACTERS].rstrip()
+    return shown, (*(Removed("quoted", line) for line in quoted), *removed)
+
+
+def _quotes(line: str, code: Sequence[str]) -> bool:
+    """Whether a line holds a line of the code, whatever stands around it."""
+    flat = re.sub(r"\s", "", line)
+    return any(len(part) >= QUOTED and part in flat for part in (re.sub(r"\s", "", one) for one in code))

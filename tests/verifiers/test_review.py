@@ -67,7 +67,9 @@ ANSWERS: dict[str, tuple[list[Finding], float]] = {
     # Line 14 is near two defects, line 15 only near the second: both must count.
     "between two": ([("calc.py", 14, "b"), ("calc.py", 17, "b")], 0.8),
     "none": ([], 0.0),
-    "every line": ([(path, line, "?") for path in ("calc.py", "other.py") for line in range(1, 151)], 0.019802),
+    "every line": (
+        [(path, line, "?") for path in ("calc.py", "other.py") for line in range(1, 151)], 0.019802,
+    ),
 }  # fmt: skip
 
 MALFORMED = {

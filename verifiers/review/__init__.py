@@ -1,7 +1,7 @@
 """Verification of code reviews: findings are matched with defects by file and line.
 
-The answer is a file `review.json` in the tree, `{"findings": [{"file": …, "line": …, "claim": …}, …]}`, and so the
-submission is a patch like any other. A finding matches a defect when it names its file and a line at most
+The answer is a file `review.json` in the tree, `{"findings": [{"file": …, "line": …, "claim": …}, …]}`, so
+the submission is a patch like any other. A finding matches a defect when it names its file and a line at most
 `window` lines from it; one finding counts for one defect and one defect for one finding. The reward is the
 harmonic mean of the share of findings that match (precision) and of defects that are found (recall), so that
 flagging everything is worth little. The claims are kept as evidence; whether one says the right thing about

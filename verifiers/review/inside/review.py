@@ -1,7 +1,8 @@
 """Grades a code review by file and line: see `verifiers.review`.
 
-`review.py [PATCH]` takes the answer out of a submission (or out of the tree as it stands), matches its findings
-with the defects and writes reward.json and report.json to /logs/verifier. Nothing of the project is run.
+`review.py [PATCH]` takes the answer out of a submission (or out of the tree as it stands), matches its
+findings with the defects and writes reward.json and report.json to /logs/verifier. Nothing of the project is
+run.
 Exit status 70 says that the environment is broken.
 
 Standard library only, Python 3.9 or later.
