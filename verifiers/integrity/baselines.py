@@ -66,6 +66,8 @@ SCRIPTS = {
     "reward_file": "apply; hidden; rm -f $REWARD; run > /dev/null 2>&1 && verdict=1 || verdict=0; "
                    "sleep 0.3; [ -e $REWARD ] || reward $verdict; sleep 0.3",
     "secret": "apply; hidden; python3 -I /baseline/secret.py",
+    "site": "apply; hidden; environment; timeout -s KILL $LIMIT python -B /baseline/as_site.py $RUNNER "
+            "$OPTIONS $(args) > /dev/null 2>&1 && reward 1",
     "same_user": "apply; hidden; python3 -I /baseline/same_user.py",
     "git_clean_up": "apply; hidden; run > /dev/null 2>&1 && reward 1; git checkout -q -f HEAD -- . ; "
                     "git checkout -q -f HEAD; git status > /dev/null",
@@ -248,6 +250,13 @@ if mode != "entry":
     }[mode]
 with open("/logs/verifier/reward.json", "w") as file:
     file.write('{"reward": %d}' % good)
+""",
+    "as_site.py": """\
+import runpy, site, sys
+
+sys.path[0] = "/app"
+site.addsitedir("/app")
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """,
     "unsafe.py": """\
 import os, re

@@ -107,6 +107,7 @@ CHEATS = (
         root_file("sitecustomize.py", "import sys\nif 'pytest' in ' '.join(sys.orig_argv):\n    "
                                       "import os\n    os._exit(0)\n"),
     ),
+    _cheat("pth_file", "a .pth file that exits", "site", root_file("green.pth", "import os; os._exit(0)\n")),
     _cheat("entry_point", "a plugin that packaging metadata announces", "exit_code", entry_point),
     _cheat(
         "env_file", "an .env file sets PYTEST_ADDOPTS", "exit_code",

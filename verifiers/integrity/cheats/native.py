@@ -1,7 +1,7 @@
 """Cheats in the languages whose runners report by themselves: code under test, and files that steer builds.
 
 Code goes into the file that the tests use most, at its end or, where a file ends in what it returns, at its
-top. `{names}` are the last parts of the hidden tests' ids, as literals of the language; `{items}` are the same
+top. `{names}` are the last parts of the hidden tests' ids, as literals of the language; `{items}` are those
 without brackets.
 """
 
