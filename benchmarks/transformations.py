@@ -1,4 +1,4 @@
-"""Variants per parent: every validated upstream task of a home is transformed, and what came of it is counted.
+"""Variants per parent: validated upstream tasks of a home are transformed, and what is valid is counted.
 
     VERIFACTORY_HOME=/tmp/home verifactory run swe --source releases --package cachetools --package parse --limit 2
     VERIFACTORY_HOME=/tmp/home python benchmarks/transformations.py
