@@ -7,4 +7,8 @@ done
 trap 'rm -f "$own"' EXIT
 phpunit=$1; shift
 configuration=""; [ -f "$own" ] && configuration="--configuration $own"
+# Composer's own phpunit loads the project's classes unasked.
+if [ -f vendor/autoload.php ] && ! grep -qsE '[[:space:]]bootstrap=' "$own"; then
+    configuration="$configuration --bootstrap vendor/autoload.php"
+fi
 $phpunit $configuration $VERIFACTORY_SHUFFLE --colors=never --no-coverage --log-teamcity "$VERIFACTORY_OUT/phpunit.teamcity" "$@"
