@@ -1,12 +1,13 @@
 """Variants per parent: validated upstream tasks of a home are transformed, and what is valid is counted.
 
-    VERIFACTORY_HOME=/tmp/home verifactory run swe --source releases --package cachetools --package parse --limit 2
-    VERIFACTORY_HOME=/tmp/home python benchmarks/transformations.py
+    export VERIFACTORY_HOME=/tmp/home
+    verifactory run swe --source releases --package cachetools --package parse --limit 2
+    python benchmarks/transformations.py
 
-Every kind is made with its defaults, and each variant passes the gates of its kind: executed before and after,
-repeated runs, controls. Prints JSON: variants per parent and kind, what mutants were rejected for and which
-kinds of mutation the valid ones are, core-hours, and how the controls ended. Running it again goes on where it
-stopped, and counts everything that the home holds.
+Every kind is made with its defaults, and each variant passes the gates of its kind: executed before and
+after, repeated runs, controls. Prints JSON: variants per parent and kind, what candidates were rejected for,
+which kinds of mutation the valid ones are, seconds per variant, and how the controls ended. Running it again
+goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ def counted(settings: Settings, run: str) -> dict[str, Any]:
     def rows(query: str) -> list[tuple[Any, ...]]:
         return reader.sql(query, {"run": run}).rows
 
-    valid = "t.run_id = $run AND t.family = 'transform' AND o.status <> 'rejected'"
+    valid = (
+        "o.status <> 'rejected' AND t.candidate_id IN "
+        "(SELECT item FROM events WHERE run_id = $run AND stage = 'validate' AND outcome = 'ok')"
+    )
     variants = rows(
         "SELECT t.parent, p.repo, p.kind, t.kind, count(*) FROM tasks t JOIN task_overview o USING (task_id) "
         f"JOIN tasks p ON p.task_id = t.parent WHERE {valid} GROUP BY ALL ORDER BY ALL"
@@ -103,7 +107,7 @@ def counted(settings: Settings, run: str) -> dict[str, Any]:
     )
     mutations = rows(
         "SELECT json_extract_string(c.detail, '$.mutation'), count(*) FROM tasks t JOIN candidates c "
-        f"USING (candidate_id) JOIN task_overview o USING (task_id) WHERE {valid} GROUP BY 1 HAVING 1 IS NOT NULL"
+        f"USING (candidate_id) JOIN task_overview o USING (task_id) WHERE {valid} GROUP BY ALL ORDER BY ALL"
     )
     controls = rows(
         "SELECT v.control, count(*), count(*) FILTER (v.passed) FROM validations v "

@@ -73,8 +73,8 @@ they have to fail on the code as it is, and to pass once somebody has made the c
 Only the test files that you add or change in `/app` count, where the project keeps its tests; all else that
 you change is undone. They are run on the code as it is, where at least one of them has to fail, and on right
 implementations of the change, where none of them may fail. Then they are run on wrong implementations of it:
-what passes on the right ones has to fail on at least {share} of the wrong ones. Test behaviour, therefore, and
-not how the code is written.
+what passes on the right ones has to fail on at least {share} of the wrong ones. Test behaviour, therefore,
+and not how the code is written.
 """
 
 NO_CHEATS = "needs hidden tests, and here the submission's own tests are what is judged"
