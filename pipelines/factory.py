@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from envs.model import Usage, metered
 from envs.sandbox import SandboxError
 from pipelines.certify import certify
 from pipelines.family import Context, Done, Family, Mined, Rejected
@@ -248,7 +249,7 @@ async def process(
                     Event(
                         run_id=context.run_id, flow=family.name, stage=stage, item=item, attempt=attempt,
                         source=source, outcome=outcome, reason=reason, detail=detail[:2000],
-                        seconds=result.seconds,
+                        seconds=result.seconds, tokens=result.usage.tokens, cost_usd=result.usage.cost_usd,
                     ),
                 ]
             )  # fmt: skip
@@ -269,6 +270,7 @@ async def process(
 class _Timed:
     value: Any
     seconds: float
+    usage: Usage = field(default_factory=Usage)
 
 
 @dataclass
@@ -283,11 +285,12 @@ class _Line:
     async def step(self, stage: str) -> tuple[str, _Timed]:
         """Run one stage. Infrastructure failures are an outcome, bugs and bad input are exceptions."""
         started = time.monotonic()
-        try:
-            result = await self._run(stage)
-        except SandboxError as error:
-            return "failed", _Timed(error, time.monotonic() - started)
-        self.done[stage] = _Timed(result, time.monotonic() - started)
+        with metered() as usage:
+            try:
+                result = await self._run(stage)
+            except SandboxError as error:
+                return "failed", _Timed(error, time.monotonic() - started, usage)
+        self.done[stage] = _Timed(result, time.monotonic() - started, usage)
         return "ok" if isinstance(result, Done) else "rejected", self.done[stage]
 
     async def _run(self, stage: str) -> Done[Any] | Rejected:
