@@ -29,7 +29,7 @@ from pipelines.transform.bug_injection import derived_spec, identity, unfit
 from pipelines.transform.environment import DoesNotBuild, derived
 from pipelines.transform.kind import FAMILY, HiddenTests, Wanted, lineage, mined
 from pipelines.transform.parent import Parent
-from verifiers.tests.classify import classify
+from verifiers.tests.classify import Classification, Role, classify
 from verifiers.tests.grader import ObserveError, observe
 from warehouse.records import Task, content_id
 
@@ -121,7 +121,7 @@ class CommitMerge(HiddenTests):
             return Rejected(error.reason, error.detail)
         if refused := unfit(base, before, after):
             return refused
-        classification = classify(base, before, after)
+        classification = _steady(classify(base, before, after), pair)
         decide = {*classification.fail_to_pass, *classification.new}
         for parent in (pair.older, pair.newer):
             if not decide & set(parent.deciding):
@@ -173,6 +173,15 @@ def copied(parent: Parent, tree: str, store: ObjectStore) -> str:
     """A tree of one store in another."""
     view = parent.objects.tree(tree)
     return store.write_tree({path: Entry(view.blob(path).mode, view[path]) for path in view})
+
+
+def _steady(found: Classification, pair: Pair) -> Classification:
+    """Without the tests that wavered for one of the parents: they would again."""
+    wavers = {line.partition(" ")[2] for p in (pair.older, pair.newer) for line in p.task.quarantined}
+    kept = {
+        role.value: tuple(test for test in getattr(found, role.value) if test not in wavers) for role in Role
+    }
+    return Classification(**kept, reason=found.reason)
 
 
 def _change(pair: Pair, base_tree: str) -> Change:

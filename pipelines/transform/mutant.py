@@ -45,7 +45,7 @@ def spread_mutants(parent: Parent, count: int, seed: str) -> list[Mutant]:
     chosen = mutation.spread(
         found,
         count,
-        f"{seed} {parent.task.task_id}",
+        f"{seed} {parent.revision}",
         lambda m: m.function.rpartition(".")[2].encode() not in named,
     )
     return [_mutant(parent, m) for m in chosen]
@@ -53,23 +53,25 @@ def spread_mutants(parent: Parent, count: int, seed: str) -> list[Mutant]:
 
 def touched_mutants(parent: Parent, count: int, seed: str) -> list[Mutant]:
     """Mutants of what the gold patch changed: on its lines first, then elsewhere in the same functions."""
-    on_lines: list[Mutation] = []
-    nearby: list[Mutation] = []
-    for path, lines in parent.touched().items():
-        if path not in parent.solved or path not in set(
-            mutation.mutable_sources({path: parent.solved[path]}, parent.is_test)
-        ):
-            continue
-        found = mutation.mutations(path, parent.solved[path])
-        hit = [m for m in found if lines & set(range(m.first, m.last + 1))]
-        places = {m.place for m in hit}
-        on_lines += hit
-        nearby += [m for m in found if m.place in places and m not in hit]
-    direct = {m.id for m in on_lines}
-    chosen = mutation.spread(
-        [*on_lines, *nearby], count, f"{seed} touched {parent.task.task_id}", lambda m: m.id not in direct
-    )
-    return [*(_mutant(parent, m) for m in chosen)]
+    touched = {path: lines for path, lines in parent.touched().items() if path in parent.solved}
+    found: list[Mutation] = []
+    direct: set[str] = set()
+    for path in mutation.mutable_sources({path: b"" for path in touched}, parent.is_test):
+        made = mutation.mutations(path, parent.solved[path])
+        direct |= {m.id for m in made if touched[path] & set(range(m.first, m.last + 1))}
+        places = {m.place for m in made if m.id in direct} | _around(made, touched[path])
+        found += [m for m in made if m.place in places]
+    chosen = mutation.spread(found, count, f"{seed} touched {parent.revision}", lambda m: m.id not in direct)
+    return [_mutant(parent, m) for m in chosen]
+
+
+def _around(made: Iterable[Mutation], lines: set[int]) -> set[tuple[str, str]]:
+    """Functions that hold one of the lines, as far as their mutations show where they begin and end."""
+    spans: dict[tuple[str, str], tuple[int, int]] = {}
+    for m in made:
+        first, last = spans.get(m.place, (m.first, m.last))
+        spans[m.place] = min(first, m.first), max(last, m.last)
+    return {place for place, (first, last) in spans.items() if lines & set(range(first - 1, last + 2))}
 
 
 def partial_mutants(parent: Parent) -> list[Mutant]:

@@ -26,7 +26,7 @@ KINDS: Mapping[str, str] = {
     "branch_removed": "an alternative branch is gone",
     "argument_changed": "arguments of a call are swapped, or one is left out",
     "default_changed": "a parameter has another default",
-    "call_removed": "a call for its effect is gone",
+    "call_removed": "a call is gone, or its argument stands in its place",
     "assignment_removed": "a change of state is gone",
     "exception_swallowed": "an exception is caught or raised no more as it was",
     "return_changed": "another value is returned",

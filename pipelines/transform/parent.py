@@ -57,6 +57,11 @@ class Parent:
         return self.objects.tree(self.gold_tree)
 
     @property
+    def revision(self) -> str:
+        """What upstream calls the gold state; draws depend on it and not on how the task is graded."""
+        return f"{self.task.repo} {self.candidate.gold_ref}"
+
+    @property
     def is_test(self) -> IsTest:
         return toolchain(self.task.language).is_test
 

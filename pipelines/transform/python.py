@@ -194,6 +194,8 @@ def _arguments(source: Source, node: cst.Call) -> Found:
         offset = source.span(node)[0]
         text = source.data[offset:start].decode() + second + between + first
         yield "argument_changed", node, text + source.data[end : offset + len(whole.encode())].decode()
+    if len(plain) == len(node.args) == 1 and source.text(node.func).rpartition(".")[2].islower():
+        yield "call_removed", node, f"({source.text(plain[0].value)})"  # abs(x) becomes x; classes are kept
     named = [a for a in node.args if a.keyword is not None]
     if named and len(node.args) > 1:
         kept = [source.text(a) for a in node.args if a is not named[-1]]

@@ -7,8 +7,10 @@ and a submission that cannot be graded. The suite runs the factory floor itself,
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from envs.docker.backend import DockerBackend
 from pipelines.certification import certify_tasks, publish_tasks
 from pipelines.factory import UNCERTIFIED, Quiet, Tally, mine, process_batch, run_id
 from pipelines.family import Context, families, family
+from pipelines.swe.family import SweFamily, SweOptions
 from pipelines.verify import verify_tasks
 from verifiers.verdict import Submission, VerdictKind
 from warehouse.errors import FactoryError
@@ -37,10 +40,27 @@ class Case:
     bad_options: Callable[[Path], dict[str, Any]]
     expected: dict[str, tuple[str, str, str]]
     """Words of a candidate's title → (deciding stage, outcome, reason)."""
-    quarantined: tuple[str, ...]
-    """What every task of the case must have set aside."""
+    quarantined: set[tuple[str, ...]]
+    """What tasks of the case must have set aside."""
     malformed: Submission
     settings: dict[str, Any]
+    prepare: Callable[[Path, Settings], None] = lambda folder, settings: None
+    """What must be in the home before: another family's tasks."""
+
+
+def _upstream(folder: Path, settings: Settings) -> None:
+    """Two validated upstream tasks, of which one starts where the other ended; made once, then copied."""
+    made = folder.parent / "upstream"
+    if not made.exists():
+        part = settings.model_copy(update={"home": folder.parent / "part"})
+        options = SweOptions(
+            source="git", repo=(make(folder / "calc"),), since=datetime(2024, 3, 4, tzinfo=UTC)
+        )
+        (source,) = SweFamily().inputs(options)
+        run = run_id("swe", source, options.identity())
+        asyncio.run(_run("swe", source, options, part, run, folder / "upstream"))
+        part.home.rename(made)
+    shutil.copytree(made, settings.home)
 
 
 CASES = {
@@ -48,13 +68,35 @@ CASES = {
         options=lambda folder: {"source": "git", "repo": (make(folder / "calc"),)},
         bad_options=lambda folder: {"source": "git", "repo": (folder / "nothing-here",)},
         expected=EXPECTED,
-        quarantined=QUARANTINED,
+        quarantined={QUARANTINED},
         malformed=Submission(
             patch=b"diff --git a/calc/x.py b/calc/x.py\n--- a/calc/x.py\n+++ b/calc/x.py\n@@ nonsense\n"
         ),
         settings={"test_seconds": 4, "suite_seconds": 120, "runs_per_side": 3},
     ),
+    "transform": Case(
+        options=lambda folder: {
+            "where": "family = 'swe'", "kind": ("bug_injection", "commit_merge"), "variants": 1, "mutants": 2,
+        },
+        bad_options=lambda folder: {"where": "no_such_column = 1"},
+        prepare=_upstream,
+        expected={
+            "(mean), of Add product": ("validate", "ok", ""),
+            "(product), of Add product": ("build", "rejected", "enough_variants"),
+            "(mean), of Digits": ("validate", "ok", ""),
+            "(digits), of Digits": ("build", "rejected", "enough_variants"),
+            "merged": ("validate", "ok", ""),
+        },
+        quarantined={()},  # what wavered for a parent is not asked again
+        malformed=Submission(
+            patch=b"diff --git a/calc/x.py b/calc/x.py\n--- a/calc/x.py\n+++ b/calc/x.py\n@@ nonsense\n"
+        ),
+        settings={"test_seconds": 4, "suite_seconds": 120, "runs_per_side": 2},
+    ),
 }  # fmt: skip
+
+
+MADE = "family = $family ORDER BY source_date, kind, task_id"
 
 
 def test_every_installed_family_has_a_case() -> None:
@@ -72,6 +114,7 @@ class Made:
     source: str
     run: str
     tasks: list[Task]
+    folder: Path
 
 
 @pytest.fixture(scope="module", params=sorted(CASES))
@@ -80,6 +123,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     name = request.param
     case, folder = CASES[name], tmp_path_factory.mktemp(name)
     settings = Settings(home=folder / "home", certify=False, **case.settings)
+    case.prepare(folder, settings)
     chosen = family(name)
     options = chosen.Options.model_validate(case.options(folder))
     (source,) = chosen.inputs(options)
@@ -87,9 +131,9 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     asyncio.run(_run(name, source, options, settings, run, folder))
     reader = Reader(settings)
     columns = ", ".join(Task.model_fields)
-    result = reader.sql(f"SELECT {columns} FROM tasks ORDER BY source_date")
+    result = reader.sql(f"SELECT {columns} FROM tasks WHERE {MADE}", {"family": name})
     tasks = [Task.model_validate(dict(zip(result.columns, row, strict=True))) for row in result.rows]
-    return Made(name, case, settings, options, source, run, tasks)
+    return Made(name, case, settings, options, source, run, tasks, folder)
 
 
 async def _run(name: str, source: str, options: Any, settings: Settings, run: str, folder: Path) -> Tally:
@@ -155,7 +199,9 @@ class TestContract:
     def test_every_candidate_ends_as_expected(self, made: Made) -> None:
         rows = Reader(made.settings).sql(
             "SELECT c.title, e.stage, e.outcome, e.reason, e.detail FROM events e "
-            "JOIN candidates c ON c.candidate_id = e.item WHERE e.stage <> 'mine' ORDER BY e.recorded_at"
+            "JOIN candidates c ON c.candidate_id = e.item WHERE e.stage <> 'mine' AND c.family = $family "
+            "ORDER BY e.recorded_at",
+            {"family": made.name},
         )
         last = {row[0]: row[1:] for row in rows.rows}
         assert len(last) == len(made.case.expected)
@@ -164,7 +210,7 @@ class TestContract:
             assert told[:3] == ending, (words, told)
 
     def test_what_wavers_is_quarantined_with_its_reason(self, made: Made) -> None:
-        assert {task.quarantined for task in made.tasks} == {made.case.quarantined}
+        assert {task.quarantined for task in made.tasks} == made.case.quarantined
         for task in made.tasks:
             assert not set(task.pass_to_pass) & {line.split(" ", 1)[1] for line in task.quarantined}
 
@@ -219,8 +265,6 @@ class TestContract:
         asyncio.run(grade())
 
     def test_an_edited_bundle_is_refused(self, made: Made, tmp_path: Path) -> None:
-        import shutil
-
         bundle = tmp_path / "bundle"
         shutil.copytree(made.settings.bundles / made.tasks[0].task_id, bundle)
         with (bundle / "instruction.md").open("a") as file:
@@ -237,6 +281,7 @@ class TestContract:
     def test_a_lost_ledger_gives_the_same_tasks(self, made: Made, tmp_path: Path) -> None:
         """Done from nothing again, in another home, the same source gives the same candidates and ids."""
         settings = Settings(home=tmp_path / "home", certify=False, **made.case.settings)
+        made.case.prepare(made.folder, settings)
         asyncio.run(_run(made.name, made.source, made.options, settings, made.run, tmp_path))
-        ids = Reader(settings).sql("SELECT task_id FROM tasks ORDER BY source_date").rows
+        ids = Reader(settings).sql(f"SELECT task_id FROM tasks WHERE {MADE}", {"family": made.name}).rows
         assert [row[0] for row in ids] == [task.task_id for task in made.tasks]
