@@ -136,9 +136,14 @@ class GitHub:
             raise Unanswered(_no_answer(self.host, said), "unanswered")
         return data, errors
 
-    def git_token(self) -> str | None:
-        """A token for git, where even public repositories may be shown to nobody without one."""
-        if not self.enterprise or self._anonymous:
+    def git_token(self, clone_url: str) -> str | None:
+        """A token for git, where even public repositories may be shown to nobody without one.
+
+        It is shown to this GitHub alone, whatever address its answers name, as safely as to its API.
+        """
+        asked, cloned = urlsplit(self.url), urlsplit(clone_url)
+        same = asked.scheme == cloned.scheme and cloned.netloc in (self.host, self.host.removeprefix("api."))
+        if not self.enterprise or self._anonymous or not same:
             return None
         auth = self._pool.pick("core").api.requester.auth
         return auth.token if auth else None

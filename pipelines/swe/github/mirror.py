@@ -24,6 +24,7 @@ import pygit2
 
 from pipelines.swe.change import Refused, SourceError
 from pipelines.swe.trees import SUBMODULE, ObjectStore, TreeLimits
+from warehouse.query import plain
 from warehouse.records import content_id
 from warehouse.settings import Settings
 
@@ -196,7 +197,7 @@ class Mirror:
             raise GitFailed(f"no end within {seconds:.0f} s", "", False) from error
         if done.returncode:
             lines = [line for line in done.stderr.replace(self._url, self._name).splitlines() if line.strip()]
-            said = (lines[-1] if lines else f"status {done.returncode}")[:300]
+            said = plain(lines[-1] if lines else f"status {done.returncode}")[:300]
             raise GitFailed(said, done.stderr, bool(TOO_LARGE.search(done.stderr)))
 
     def _environment(self) -> dict[str, str]:

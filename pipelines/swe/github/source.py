@@ -46,7 +46,7 @@ def mine(
     """
     github = github or GitHub(settings)
     found = repository(github, name, settings)
-    mirror = Mirror(found.name, found.clone_url, settings, token=github.git_token())
+    mirror = Mirror(found.name, found.clone_url, settings, token=github.git_token(found.clone_url))
     with Shelf.held(github.folder / "pulls" / found.name) as shelf:
         miner = _Miner(found, mirror, PullRequests(github, found.name, shelf), settings)
         for pull in miner.pulls(numbers, since):

@@ -299,3 +299,18 @@ def test_settings_take_tokens_from_the_usual_places(monkeypatch: pytest.MonkeyPa
     assert [token.get_secret_value() for token in Settings().github_tokens] == ["one"]
     monkeypatch.setenv("VERIFACTORY_GITHUB_TOKENS", "one, two")
     assert [token.get_secret_value() for token in Settings().github_tokens] == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("url", "clone", "shown"),
+    [
+        ("https://git.example.org/api/v3", "https://git.example.org/a/b.git", True),
+        ("https://api.sub.example.org", "https://sub.example.org/a/b.git", True),
+        ("https://git.example.org/api/v3", "http://git.example.org/a/b.git", False),
+        ("https://git.example.org/api/v3", "https://elsewhere.example.org/a/b.git", False),
+        (None, "https://git.example.org/a/b.git", False),
+    ],
+)
+def test_git_is_shown_a_token_by_this_enterprise_alone(url: str | None, clone: str, shown: bool) -> None:
+    github = GitHub(Settings(github_url=url, github_tokens="secret-one"))
+    assert github.git_token(clone) == ("secret-one" if shown else None)
