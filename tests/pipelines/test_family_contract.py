@@ -10,11 +10,11 @@ import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import upstream_tasks
 from calc_repo import EXPECTED, QUARANTINED, make
 from pydantic import ValidationError
 
@@ -22,7 +22,6 @@ from envs.docker.backend import DockerBackend
 from pipelines.certification import certify_tasks, publish_tasks
 from pipelines.factory import UNCERTIFIED, Quiet, Tally, mine, process_batch, run_id
 from pipelines.family import Context, families, family
-from pipelines.swe.family import SweFamily, SweOptions
 from pipelines.verify import verify_tasks
 from verifiers.verdict import Submission, VerdictKind
 from warehouse.errors import FactoryError
@@ -48,21 +47,6 @@ class Case:
     """What must be in the home before: another family's tasks."""
 
 
-def _upstream(folder: Path, settings: Settings) -> None:
-    """Two validated upstream tasks, of which one starts where the other ended; made once, then copied."""
-    made = folder.parent / "upstream"
-    if not made.exists():
-        part = settings.model_copy(update={"home": folder.parent / "part"})
-        options = SweOptions(
-            source="git", repo=(make(folder / "calc"),), since=datetime(2024, 3, 4, tzinfo=UTC)
-        )
-        (source,) = SweFamily().inputs(options)
-        run = run_id("swe", source, options.identity())
-        asyncio.run(_run("swe", source, options, part, run, folder / "upstream"))
-        part.home.rename(made)
-    shutil.copytree(made, settings.home)
-
-
 CASES = {
     "swe": Case(
         options=lambda folder: {"source": "git", "repo": (make(folder / "calc"),)},
@@ -79,7 +63,7 @@ CASES = {
             "where": "family = 'swe'", "kind": ("bug_injection", "commit_merge"), "variants": 1, "mutants": 2,
         },
         bad_options=lambda folder: {"where": "no_such_column = 1"},
-        prepare=_upstream,
+        prepare=upstream_tasks.place,
         expected={
             "(mean), of Add product": ("validate", "ok", ""),
             "(product), of Add product": ("build", "rejected", "enough_variants"),
