@@ -8,6 +8,9 @@ What failed last is the reason recorded.
 An environment is its recipe, its manifest and its tree: their hash is its id and its image's tag, so building
 the same thing again finds the image and stops. The context directory is the bundle's `environment/` folder,
 byte for byte the same wherever and whenever it is made.
+
+Where a model is configured, it is asked last: for a recipe, which is tried like those of a plan
+(`envs.repair_loop`).
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +28,7 @@ from envs import registries
 from envs.images import ensure_base
 from envs.languages import Broken, Healthy, Recipe, Resolved, Runner, Toolchain, Upstream, detect
 from envs.languages.tree import pack
+from envs.reasons import INFRASTRUCTURE, REASONS, classify, last_word
 from envs.sandbox import (
     BuildError,
     BuiltImage,
@@ -42,45 +45,6 @@ from warehouse.settings import Settings
 MAX_REPAIRS = 4  # of one recipe
 ENOUGH = 0.9  # share of the test files that must collect before other interpreters are not tried
 LOG_CHARACTERS = 200_000
-
-# Why an environment could not be had. Codes are stored; the text is for people.
-REASONS: dict[str, str] = {
-    "unsupported_language": "no toolchain claims the tree",
-    "no_tests": "no file of the source looks like a test",
-    "interpreter_unavailable": "no interpreter at hand is one the source allows",
-    "resolution_failed": "what the project needs to run does not resolve as of its date",
-    "disk_full": "the disk was full",
-    "out_of_memory": "a step went over the memory limit",
-    "timeout": "a step went over the time limit",
-    "network_failed": "a registry did not answer",
-    "compiler_failed": "a compiled part did not build",
-    "install_failed": "the project's own backend could not install it in place",
-    "build_failed": "the image did not build",
-    "import_failed": "the project does not import",
-    "collection_failed": "the runner could not collect the tests",
-    "nothing_collected": "the runner found no test",
-}
-
-# Reasons that no other recipe mends.
-INFRASTRUCTURE = frozenset({"disk_full", "network_failed"})
-
-NETWORK = r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"
-COMPILER = r"(?:gcc|g\+\+|cc)\S* failed|fatal error: \S+\.h|error: command '\S*(?:gcc|g\+\+|cc)'"
-
-# What a log says, by stage ('' is any): matched in order, infrastructure before the recipe's own faults.
-CLASSES: tuple[tuple[str, str, str], ...] = (
-    ("disk_full", "", r"No space left on device|ENOSPC"),
-    ("out_of_memory", "", r"Cannot allocate memory|MemoryError|Killed process|returned a non-zero code: 137"),
-    ("timeout", "", r"returned a non-zero code: 124"),
-    ("network_failed", "", NETWORK),
-    ("compiler_failed", "build", COMPILER),
-    ("install_failed", "build", r"Failed to (?:build|prepare)[^\n]*file:///app|-e /app' returned"),
-    ("build_failed", "build", r""),
-    ("import_failed", "import", r""),
-    ("nothing_collected", "collect", r"no tests ran|collected 0 items"),
-    ("collection_failed", "collect", r""),
-    ("resolution_failed", "resolve", r""),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -102,6 +66,8 @@ class BuiltEnvironment:
     size_bytes: int
     seconds: float
     log: str
+    transcript: bytes = b""
+    """What the model said, where the recipe is one of its own."""
 
     def record(self, log_sha256: str = "") -> Environment:
         """The row; `log_sha256` names the log in the artifact store."""
@@ -128,6 +94,7 @@ class BuildFailure:
     log: str
     attempts: int
     seconds: float
+    transcript: bytes = b""
 
 
 @dataclass
@@ -170,43 +137,23 @@ async def build_environment(
     if chosen is None:
         return _failure(Broken("plan", REASONS["unsupported_language"], reason="unsupported_language"), trail)
     plan = chosen.plan(upstream)
-    if isinstance(plan, Broken):
-        return _failure(plan, trail)
-    builder = _Builder(upstream, chosen, backend, settings, workdir, trail, progress)
-    return await builder.walk(plan)
+    builder = Builder(upstream, chosen, backend, settings, workdir, trail, progress)
+    outcome = _failure(plan, trail) if isinstance(plan, Broken) else await builder.walk(plan)
+    if settings.model_base_url and isinstance(outcome, BuildFailure):
+        from envs.repair_loop.environment import asked
 
-
-def classify(broken: Broken) -> str:
-    """The reason code of what broke: infrastructure seen in the log, else what the step said, else by
-    stage.
-    """
-    for reason, stage, pattern in CLASSES:
-        if stage == "" and re.search(pattern, broken.log):
-            return reason
-    if broken.reason:
-        return broken.reason
-    return next(
-        reason
-        for reason, stage, pattern in CLASSES
-        if stage == broken.stage and re.search(pattern, broken.log)
-    )
+        return await asked(builder, outcome, plan)
+    return outcome
 
 
 def _failure(broken: Broken, trail: Trail) -> BuildFailure:
     reason = classify(broken)
-    detail = f"{REASONS[reason]}: {_last_word(broken.log)}"
+    detail = f"{REASONS[reason]}: {last_word(broken.log)}"
     return BuildFailure(reason, detail, trail.log or broken.log, trail.attempts, trail.seconds)
 
 
-def _last_word(log: str) -> str:
-    """The last line that says what went wrong."""
-    said = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines() if line.strip()]
-    errors = [line for line in said if re.search(r"^(E\s+)?(\w*Error|error|cause)\b", line)]
-    return (errors or said or [""])[-1][:300]
-
-
 @dataclass
-class _Builder:
+class Builder:
     """One environment in the making; all but `trail` is given."""
 
     upstream: Upstream
@@ -216,6 +163,8 @@ class _Builder:
     workdir: Path
     trail: Trail
     progress: Callable[[str], None]
+    failed: list[tuple[Recipe, Broken]] = field(default_factory=list)
+    """What recipes came to when no rule fitted any more."""
 
     async def walk(self, plan: list[Recipe]) -> BuiltEnvironment | BuildFailure:
         """The first healthy environment; else the one that collects most; else why the last recipe failed."""
@@ -252,6 +201,7 @@ class _Builder:
             recipe = mended
         if partial is not None and broken.share >= ENOUGH:
             return partial, None
+        self.failed.append((recipe, broken))
         return broken, partial
 
     async def attempt(self, recipe: Recipe) -> tuple[Broken | None, BuiltEnvironment | None, Recipe]:
@@ -370,7 +320,7 @@ async def toolchain_image(
                     timeout=settings.build_seconds,
                 )
             except BuildError as error:
-                raise SandboxError(f"{tag} did not build: {error}: {_last_word(error.log)}") from error
+                raise SandboxError(f"{tag} did not build: {error}: {last_word(error.log)}") from error
     return tag
 
 

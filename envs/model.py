@@ -239,7 +239,7 @@ class Model:
     def _read(self, answer: Any, messages: Sequence[Message]) -> Reply:
         """An answer as a turn; counted before it is looked at."""
         try:
-            completion = _Completion.model_validate(answer.model_dump())
+            completion = _Completion.model_validate(answer.model_dump(warnings=False))
             choice = completion.choices[0]
         except (AttributeError, IndexError, ValidationError) as error:
             raise ModelError(

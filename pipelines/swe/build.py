@@ -16,9 +16,10 @@ from pipelines.swe.change import Change, Refused
 from pipelines.swe.split import SplitChange, split
 from pipelines.swe.trees import ObjectStore
 from warehouse.artifacts import ArtifactStore
+from warehouse.records import Artifact
 
 # Reasons of a build that say nothing about the change: it is tried again.
-TRANSIENT = ("network_failed", "disk_full")
+TRANSIENT = ("network_failed", "disk_full", "model_unavailable")
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,24 @@ async def build(mined: Mined, context: Context) -> Done[Built] | Rejected:
         workdir=context.workdir / "environments",
         toolchain=toolchain,
     )
-    log = ArtifactStore(context.settings).put(outcome.log.encode(), kind="build_log")
+    said, log = _stored(outcome, ArtifactStore(context.settings))
     if isinstance(outcome, BuildFailure):
         if outcome.reason in TRANSIENT:
             raise SandboxError(outcome.detail)
-        return Rejected(outcome.reason, outcome.detail, records=(log,))
+        return Rejected(outcome.reason, outcome.detail, records=(*said, log))
     built = Built(mined, change, parts, outcome, toolchain, frozenset(base), touched)
-    return Done(built, records=(outcome.record(log.sha256), log))
+    return Done(built, records=(outcome.record(log.sha256), *said, log))
+
+
+def _stored(
+    outcome: BuiltEnvironment | BuildFailure, store: ArtifactStore
+) -> tuple[tuple[Artifact, ...], Artifact]:
+    """What a model said, if anything, and the build log, which names it."""
+    if not outcome.transcript:
+        return (), store.put(outcome.log.encode(), kind="build_log")
+    said = store.put(outcome.transcript, kind="repair_transcript")
+    log = f"{outcome.log}\n=== what the model said\nartifact {said.sha256}\n"
+    return (said,), store.put(log.encode(), kind="build_log")
 
 
 def _tree(store: ObjectStore, tree_id: str) -> Tree:

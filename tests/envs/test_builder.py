@@ -67,7 +67,7 @@ def test_every_failure_has_a_class(broken: Broken, reason: str) -> None:
 
 
 @pytest.mark.parametrize(("files", "reason"), [
-    ({"go.mod": b"module x"}, "unsupported_language"),
+    ({"notes.txt": b"module x"}, "unsupported_language"),
     ({"setup.py": b"", "calc.py": b""}, "no_tests"),
     ({"setup.cfg": b"[options]\npython_requires = <3.6\n", "test_a.py": b""}, "interpreter_unavailable"),
 ])  # fmt: skip

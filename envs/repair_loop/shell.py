@@ -1,0 +1,80 @@
+"""The model's shell: one sandbox of the toolchain image, with the base tree as a build would find it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from envs.languages.native import CACHE
+from envs.languages.tree import Tree, pack
+from envs.sandbox import ExecResult, Outcome, Sandbox, SandboxError
+
+HEAD, TAIL = 2_500, 5_000  # characters of a command's output that the model sees
+MOST_SECONDS = 600
+PREPARE_SECONDS = 300
+
+# As `envs.languages.layers` and the Dockerfiles have it when their commands start.
+PREPARE = (
+    f"mkdir -p /app && tar -xf /tmp/app.tar -C /app && rm /tmp/app.tar && "
+    f"install -d -o agent -g agent /build {CACHE} && chown -R agent:agent /app"
+)
+
+
+@dataclass
+class Shell:
+    """Opened at the first command, and again after `reset`."""
+
+    tree: Tree
+    open: Callable[[str], Awaitable[Sandbox]]
+    suite: str
+    env: dict[str, str]
+    """Variables of commands as `agent`, as the recipe has them."""
+    _sandbox: Sandbox | None = None
+
+    async def run(self, command: str, *, seconds: float, as_root: bool) -> str:
+        """What the command said and how it ended, for the model."""
+        sandbox = self._sandbox or await self._open()
+        user, home = ("root", "/root") if as_root else ("agent", "/build")
+        ended = await sandbox.exec(
+            ["sh", "-c", command], timeout=min(seconds, MOST_SECONDS), user=user, workdir="/app",
+            env={**({} if as_root else self.env), "HOME": home, "DEBIAN_FRONTEND": "noninteractive"},
+        )  # fmt: skip
+        said = (ended.stdout + b"\n" + ended.stderr).decode("utf-8", "replace")
+        return f"[{_ending(ended)} after {ended.seconds:.0f} s]\n{shortened(said)}"
+
+    async def reset(self, suite: str) -> None:
+        """The next command finds a fresh sandbox."""
+        await self.close()
+        self.suite = suite
+
+    async def close(self) -> None:
+        sandbox, self._sandbox = self._sandbox, None
+        if sandbox is not None:
+            await sandbox.stop()
+
+    async def _open(self) -> Sandbox:
+        self._sandbox = sandbox = await self.open(self.suite)
+        await sandbox.upload({"/tmp/app.tar": pack(self.tree)})
+        done = await sandbox.exec(["sh", "-c", PREPARE], timeout=PREPARE_SECONDS, user="root")
+        if not done.ok:
+            raise SandboxError(f"The base tree could not be laid into /app: {done.text(500)}")
+        return sandbox
+
+
+def shortened(text: str, head: int = HEAD, tail: int = TAIL) -> str:
+    """Beginning and end of an output, without what colours a terminal."""
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?!\n)|\x00", "", text).strip()
+    if len(plain) <= head + tail:
+        return plain
+    return f"{plain[:head]}\n[… {len(plain) - head - tail} characters left out …]\n{plain[-tail:]}"
+
+
+def _ending(ended: ExecResult) -> str:
+    match ended.outcome:
+        case Outcome.TIMEOUT:
+            return "killed at the time limit"
+        case Outcome.OOM:
+            return "killed at the memory limit"
+        case _:
+            return f"exit status {ended.exit_code}"
