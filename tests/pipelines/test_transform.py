@@ -100,8 +100,6 @@ class TestConversions:
             assert changed_lines(change)[defect.path] & set(range(defect.first, defect.last + 1))
             assert set(defect.tests) & parent.steady
         assert change.decode() in task.instruction
-            {"file": "a", "line": 1, "claim": "b"}
-        ]
 
     def test_bundles_tell_their_lineage(self, settings: Settings, parents: list[Parent]) -> None:
         for kind in ("swe_test", "code_review"):
