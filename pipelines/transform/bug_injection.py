@@ -63,7 +63,7 @@ class BugInjection(HiddenTests):
         """One candidate for each mutant that may be run; which are kept, running says."""
         for parent in parents:
             mutants = spread_mutants(parent, options.mutants, str(options.seed))
-            screen = Screen(parent, mutants, options.variants)
+            screen = Screen(parent, mutants, options.variants, shared=True)
             if not mutants:
                 yield mined(
                     self, [parent], f"No bug for {parent.candidate.title}", None,

@@ -25,8 +25,7 @@ from warehouse.records import content_id
 
 MOST_FAILING = 0.5  # of the tests; what breaks more is found without looking
 MOST_HANGING = 2  # tests that the time limit ends; each costs its whole limit in every later run
-SCREEN_TEST_SECONDS = 5.0
-GRACE = 60.0
+SCREEN_TEST_SECONDS = 10.0  # a hang must not cost the whole limit here, nor a loaded machine look like one
 
 REASONS = {
     "not_covered": "no test calls the function",
@@ -61,6 +60,8 @@ class Screen:
     wanted: int
     accepts: Callable[[tuple[str, ...]], str] = lambda failing: ""
     """Reason why a mutant with these failing tests does not do, or ''."""
+    shared: bool = False
+    """Many candidates wait for this screen, so it may run as many mutants at a time as they leave idle."""
     judged: list[Screened] = field(default_factory=list)
     calls: Covered | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -92,7 +93,7 @@ class Screen:
                 Screened(m, "enough_variants", REASONS["enough_variants"]) for m in self.mutants[start:]
             ]
             return
-        wave = self.mutants[start : start + max(2, context.settings.parallel)]
+        wave = self.mutants[start : start + (context.settings.parallel if self.shared else 1)]
         for screened in await asyncio.gather(*(self._run(mutant, context) for mutant in wave)):
             self.judged.append(self._judge(screened))
 
