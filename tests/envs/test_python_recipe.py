@@ -31,7 +31,7 @@ def plan(date: str, files: dict[str, str] | None = None, version: str = "1.0") -
 
 def test_detection() -> None:
     assert isinstance(detect(Tree({"setup.cfg": b""})), PythonToolchain)
-    assert detect(Tree({"go.mod": b""})) is None
+    assert detect(Tree({"main.f90": b""})) is None
 
 
 @pytest.mark.parametrize(("date", "order"), [
