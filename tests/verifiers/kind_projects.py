@@ -1,0 +1,210 @@
+"""A small project with something to make faster and something to tidy up, its image, and bundles of both."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import io
+import json
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import DOCKERFILE
+from verifier_projects import diff
+
+from envs.builder import toolchain_image
+from envs.docker.backend import DockerBackend
+from envs.languages import toolchain
+from envs.languages.python.recipe import PythonRecipe
+from envs.sandbox import BuiltImage, Network
+from verifiers.tests.bundle import render
+from verifiers.tests.spec import TestSpec
+from warehouse.records import content_id
+from warehouse.settings import Settings
+
+SLOW = '''\
+"""Lists without repetitions."""
+
+
+def unique(items):
+    found = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+
+
+def first(items):
+    return items[0] if items else None
+'''
+FAST = SLOW.replace(
+    """    found = []
+    for item in items:
+        if item not in found:
+            found.append(item)
+    return found
+""",
+    "    return list(dict.fromkeys(items))\n",
+)
+TEST_SLOW = """\
+from slow import first, unique
+
+
+def test_unique_keeps_the_order():
+    assert unique([2, 1, 2, 3, 1]) == [2, 1, 3]
+
+
+def test_unique_of_many():
+    found = unique(list(range(9000)) + list(range(50)))
+    assert len(found) == 9000
+    assert found[-1] == 8999
+
+
+def test_first():
+    assert first([3, 4]) == 3
+"""
+
+TANGLED = '''\
+"""Prices with discounts."""
+
+
+def price(amount, kind, count):
+    if kind == "child":
+        if count > 10:
+            total = amount * count * 0.5 * 0.9
+        elif count > 5:
+            total = amount * count * 0.5 * 0.95
+        else:
+            total = amount * count * 0.5
+    elif kind == "senior":
+        if count > 10:
+            total = amount * count * 0.7 * 0.9
+        elif count > 5:
+            total = amount * count * 0.7 * 0.95
+        else:
+            total = amount * count * 0.7
+    else:
+        if count > 10:
+            total = amount * count * 0.9
+        elif count > 5:
+            total = amount * count * 0.95
+        else:
+            total = amount * count
+    return round(total, 2)
+'''
+TIDY = '''\
+"""Prices with discounts."""
+
+SHARES = {"child": 0.5, "senior": 0.7}
+
+
+def discount(count):
+    if count > 10:
+        return 0.9
+    return 0.95 if count > 5 else 1.0
+
+
+def price(amount, kind, count):
+    return round(amount * count * SHARES.get(kind, 1.0) * discount(count), 2)
+'''
+TEST_TANGLED = """\
+from tangled import price
+
+
+def test_adult():
+    assert price(10, "adult", 1) == 10
+    assert price(10, "adult", 20) == 180
+
+
+def test_child():
+    assert price(10, "child", 6) == 28.5
+
+
+def test_senior():
+    assert price(10, "senior", 2) == 14
+"""
+FILES = {
+    "slow.py": SLOW, "tangled.py": TANGLED,
+    "tests/test_slow.py": TEST_SLOW, "tests/test_tangled.py": TEST_TANGLED,
+}  # fmt: skip
+TESTS = {
+    "slow": tuple(f"tests/test_slow.py::test_{name}" for name in ("unique_keeps_the_order", "unique_of_many", "first")),
+    "tangled": tuple(f"tests/test_tangled.py::test_{name}" for name in ("adult", "child", "senior")),
+}  # fmt: skip
+
+
+def patch(path: str, text: str) -> bytes:
+    return diff(path, FILES[path], text)
+
+
+def app_tar() -> bytes:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for name, text in sorted(FILES.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+    return packed.getvalue()
+
+
+async def _build() -> BuiltImage:
+    home, context = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    settings = Settings(home=home)
+    backend = DockerBackend(settings)
+    recipe = PythonRecipe(
+        name="calc", version="1", python="3.11", suite="bookworm", requires=(),
+        index_date=datetime(2026, 1, 1, tzinfo=UTC),
+    )  # fmt: skip
+    try:
+        base = await toolchain_image(toolchain("python"), recipe, backend, settings)
+        (context / "Dockerfile").write_text(DOCKERFILE)
+        (context / "app.tar").write_bytes(app_tar())
+        return await backend.build(
+            context, tag=f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, FILES)}",
+            build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600,
+        )  # fmt: skip
+    finally:
+        await backend.close()
+        shutil.rmtree(context)
+        shutil.rmtree(home)
+
+
+@pytest.fixture(scope="session")
+def kinds_image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
+    """Built once for all workers."""
+    with (tmp_path_factory.getbasetemp().parent / "kind-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return asyncio.run(_build())
+
+
+def bundle(
+    folder: Path, *, kind: str, about: str, gold: bytes, more: Mapping[str, bytes], hidden: bool = True,
+    **spec: Any,
+) -> Path:  # fmt: skip
+    """A bundle whose tests are those of `about`, which all hold before and after."""
+    environment = folder / "environment"
+    environment.mkdir(exist_ok=True)
+    (environment / "app.tar").write_bytes(app_tar())
+    (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
+    path = f"tests/test_{about}.py"
+    values: dict[str, Any] = {
+        "runner": "pytest", "args": ("tests",), "pass_to_pass": (*TESTS["slow"], *TESTS["tangled"]),
+        "protected": ("tests/",), "test_seconds": 60, "suite_seconds": 300, **spec,
+    }  # fmt: skip
+    render(
+        folder / "bundle", task_id=f"t-{kind}", kind=kind, repo="kinds", instruction=f"Do a {kind} task.\n",
+        environment_dir=environment, hidden={path: ("100644", FILES[path].encode())} if hidden else {},
+        gold_patch=gold, spec=TestSpec(**values), licenses={"MIT.txt": b"MIT"},
+        metadata={"language": "python"}, more=more,
+    )  # fmt: skip
+    return folder / "bundle"
+
+
+def reward_file(files: Mapping[str, bytes]) -> dict[str, float]:
+    return json.loads(files["reward.json"])
