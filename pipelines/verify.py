@@ -6,13 +6,14 @@ They run when a task is validated and whenever it is checked again.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from envs.docker.backend import DockerBackend
-from envs.sandbox import SandboxBackend
+from envs.sandbox import SandboxBackend, SandboxError
 from pipelines.bundles import verified_bundle
 from pipelines.family import Control, family
 from verifiers.tests.stability import wilson
@@ -56,6 +57,14 @@ async def control_outcome(
         image_digest=verdict.image_digest,
         seconds=time.monotonic() - started,
     )
+
+
+def must_be_graded(outcome: Validation) -> Validation:
+    """`outcome`, unless nothing was graded: what failed for infrastructure says nothing and is tried again."""
+    if outcome.verdict == VerdictKind.INFRASTRUCTURE:
+        reason = json.loads(outcome.checks)["reason"]
+        raise SandboxError(f"The control {outcome.control} could not be graded: {reason}")
+    return outcome
 
 
 async def verify_tasks(

@@ -14,7 +14,7 @@ from pipelines.swe import licenses
 from pipelines.swe.compose import Draft, limits
 from pipelines.swe.suite import hidden_files
 from pipelines.swe.trees import ObjectStore
-from pipelines.verify import control_outcome
+from pipelines.verify import control_outcome, must_be_graded
 from verifiers.integrity.inversions import proved
 from verifiers.tests.bundle import BundleDigest, load, render
 from verifiers.tests.grader import ObserveError, observe
@@ -67,14 +67,16 @@ async def validate(
     bundle = await asyncio.to_thread(render_bundle, draft, stability, context, spec, origin)
     task = task_record(draft, stability, context, origin, bundle=bundle.sha256)
     validations = [
-        await control_outcome(
-            verifier,
-            bundle.path,
-            control,
-            context.sandboxes,
-            task_id=task.task_id,
-            run_id=context.run_id,
-            run=0,
+        must_be_graded(
+            await control_outcome(
+                verifier,
+                bundle.path,
+                control,
+                context.sandboxes,
+                task_id=task.task_id,
+                run_id=context.run_id,
+                run=0,
+            )
         )
         for control in controls(bundle.path)
     ]
