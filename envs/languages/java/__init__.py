@@ -32,7 +32,14 @@ SCRIPT = "debian_maven.py"
 PLACE = f"/usr/local/lib/verifactory/{SCRIPT}"
 REPOSITORY = f"{CACHE}/m2"
 POM = f"{CACHE}/project/pom.xml"
-GOALS = "resources:resources compiler:compile resources:testResources compiler:testCompile surefire:test"
+# By their whole names: to find a short one, Maven would load every plugin that the project has.
+GOALS = " ".join(
+    f"org.apache.maven.plugins:maven-{plugin}-plugin:{goal}"
+    for plugin, goal in (
+        ("resources", "resources"), ("compiler", "compile"), ("resources", "testResources"),
+        ("compiler", "testCompile"), ("surefire", "test"),
+    )
+)  # fmt: skip
 OPTIONS = (
     "-Dsurefire.useFile=false -Dsurefire.reportFormat=plain -Dmaven.test.failure.ignore=false "
     "-DfailIfNoTests=false -Dsurefire.failIfNoSpecifiedTests=false"

@@ -2,9 +2,9 @@
 
 Arguments: the repository to make, then Maven's goals and options. Debian keeps one version of each artifact
 below /usr/share/maven-repo; Maven is run and says what it misses, and that version is made from Debian's,
-until nothing is missing or nothing more can be done. A parent or a list of versions that Debian has not is
-given as an empty one, and what it would have said of versions is filled in with Debian's. Standard library
-only.
+until nothing is missing or nothing more can be done. What Debian has not is given as an empty one: of a
+library only what uses it does not compile; what a parent would have said of versions is filled in with
+Debian's. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 DEBIAN = Path("/usr/share/maven-repo")
@@ -21,8 +22,11 @@ MISSING = re.compile(
     r"artifact ([\w.-]+):([\w.-]+):(\w[\w-]*):(?:[\w-]+:)?([\w.-]+) (?:has not been downloaded|in )"
 )
 UNMANAGED = re.compile(r"'dependencies\.dependency\.version' for ([\w.-]+):([\w.-]+):\S+ is missing")
+UNVERSIONED = re.compile(r"Error resolving version for plugin '([\w.-]+):([\w.-]+)'")
+# A plugin that Maven would load before anything else; a parent's are about packaging, which no test needs.
+EXTENSION = re.compile(r"<plugin>(?:(?!</plugin>).)*?<extensions>true</extensions>.*?</plugin>", re.S)
 EMPTY = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
-<groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version><packaging>pom</packaging>
+<groupId>{}</groupId><artifactId>{}</artifactId><version>{}</version><packaging>{}</packaging>
 </project>
 """
 
@@ -55,12 +59,14 @@ class Repository:
         if have:
             print(f"{group}:{artifact}:{version}: Debian's {have} stands in")
             self.copy(DEBIAN / group.replace(".", "/") / artifact / have, folder, artifact, have, version)
-        elif kind == "pom":
+        elif not artifact.endswith("-plugin"):
             print(f"{group}:{artifact}:{version}: not in Debian, empty")
             folder.mkdir(parents=True, exist_ok=True)
-            pom.write_text(EMPTY.format(group, artifact, version))
+            pom.write_text(EMPTY.format(group, artifact, version, "pom" if kind == "pom" else "jar"))
+            if kind != "pom":
+                zipfile.ZipFile(folder / f"{artifact}-{version}.jar", "w").close()
         else:
-            print(f"{group}:{artifact}:{kind}:{version}: not in Debian")
+            print(f"{group}:{artifact}:{version}: not in Debian")
             return False
         if kind == "pom":
             self.parents.append(pom)
@@ -76,7 +82,8 @@ class Repository:
                 name, old = re.escape(artifact), re.escape(have)
                 named = rf"(<artifactId>{name}</artifactId>\s*<version>){old}(</version>)"
                 text = file.read_text(errors="replace")
-                target.write_text(re.sub(named, rf"\g<1>{version}\g<2>", text, count=1))
+                text = re.sub(named, rf"\g<1>{version}\g<2>", text, count=1)
+                target.write_text(EXTENSION.sub("", text))
             else:
                 os.symlink(file.resolve(), target)
 
@@ -101,6 +108,37 @@ class Repository:
             return True
         return False
 
+    def version_plugin(self, group: str, artifact: str) -> bool:
+        """Give a version to a plugin that a parent of ours should have given one: where it is named, or among
+        the managed ones. Maven wants it of all plugins; that one itself is missing matters only when it runs.
+        """
+        version = self.debian(group, artifact) or "0"
+        entry = (
+            f"<plugin><groupId>{group}</groupId><artifactId>{artifact}</artifactId>"
+            f"<version>{version}</version></plugin>"
+        )
+        for pom in self.parents:
+            text = pom.read_text()
+            bare = rf"(<artifactId>{re.escape(artifact)}</artifactId>)(?!\s*<version>)"
+            if re.search(bare, text):
+                pom.write_text(re.sub(bare, rf"\g<1><version>{version}</version>", text))
+                return True
+            if entry in text:
+                continue
+            managed = re.search(r"<pluginManagement>\s*<plugins>", text)
+            build = re.search(r"<build>", text)
+            if managed:
+                text = text[: managed.end()] + entry + text[managed.end() :]
+            elif build:
+                block = f"<pluginManagement><plugins>{entry}</plugins></pluginManagement>"
+                text = text[: build.end()] + block + text[build.end() :]
+            else:
+                block = f"<build><pluginManagement><plugins>{entry}</plugins></pluginManagement></build>"
+                text = text.replace("</project>", f"{block}</project>")
+            pom.write_text(text)
+            return True
+        return False
+
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(n) for n in re.findall(r"\d+", version))
@@ -117,6 +155,7 @@ def main(root: Path, arguments: list[str]) -> int:
         unmanaged = set(UNMANAGED.findall(ran.stdout))
         made = [repository.provide(*found) for found in sorted(missing)]
         made += [repository.manage(*found) for found in sorted(unmanaged)]
+        made += [repository.version_plugin(*found) for found in sorted(set(UNVERSIONED.findall(ran.stdout)))]
         if not any(made):
             print(ran.stdout[-12_000:])
             return ran.returncode

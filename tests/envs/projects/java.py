@@ -32,11 +32,17 @@ FILES = {
               <scope>test</scope>
             </dependency>
             <dependency>
+              <groupId>org.example.nowhere</groupId><artifactId>idle</artifactId><version>2</version>
+            </dependency>
+            <dependency>
               <groupId>org.hamcrest</groupId><artifactId>hamcrest-core</artifactId><scope>test</scope>
             </dependency>
           </dependencies>
           <build>
             <plugins>
+              <plugin>
+                <groupId>org.example.nowhere</groupId><artifactId>unversioned-maven-plugin</artifactId>
+              </plugin>
               <plugin>
                 <groupId>org.example.nowhere</groupId>
                 <artifactId>checks-maven-plugin</artifactId>
