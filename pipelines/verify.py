@@ -60,7 +60,7 @@ async def control_outcome(
 
 
 def must_be_graded(outcome: Validation) -> Validation:
-    """`outcome`, unless nothing was graded: what failed for infrastructure says nothing and is tried again."""
+    """`outcome`, unless nothing was graded: a failure of infrastructure says nothing and is tried again."""
     if outcome.verdict == VerdictKind.INFRASTRUCTURE:
         reason = json.loads(outcome.checks)["reason"]
         raise SandboxError(f"The control {outcome.control} could not be graded: {reason}")

@@ -15,7 +15,7 @@ from pipelines.swe import licenses
 from pipelines.transform.kind import FAMILY, Kind, lineage
 from pipelines.transform.parent import Parent
 from pipelines.transform.verifier import TransformVerifier
-from pipelines.verify import control_outcome
+from pipelines.verify import control_outcome, must_be_graded
 from verifiers.tests.bundle import BundleDigest, render
 from verifiers.tests.spec import TestSpec
 from verifiers.tests.stability import wilson
@@ -127,7 +127,7 @@ async def _controls(
                 verifier, bundle.path, control, context.sandboxes,
                 task_id=task.task_id, run_id=context.run_id, run=run,
             )  # fmt: skip
-            found.append(outcome)
+            found.append(must_be_graded(outcome))
             if not outcome.passed:
                 return found
     return found

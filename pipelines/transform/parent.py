@@ -58,8 +58,8 @@ class Parent:
 
     @property
     def revision(self) -> str:
-        """What upstream calls the gold state; draws depend on it and not on how the task is graded."""
-        return f"{self.task.repo} {self.candidate.gold_ref}"
+        """What upstream calls the gold state; draws depend on it, not on how or where the task was made."""
+        return self.candidate.gold_ref
 
     @property
     def is_test(self) -> IsTest:

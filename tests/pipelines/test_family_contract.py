@@ -61,6 +61,7 @@ CASES = {
     "transform": Case(
         options=lambda folder: {
             "where": "family = 'swe'", "kind": ("bug_injection", "commit_merge"), "variants": 1, "mutants": 2,
+            "seed": 3,
         },
         bad_options=lambda folder: {"where": "no_such_column = 1"},
         prepare=upstream_tasks.place,
