@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
 
 from envs import formats
@@ -16,6 +17,7 @@ from envs.repair_loop.skills import skill
 
 LISTED = 150  # paths of the tree
 LOG_HEAD, LOG_TAIL = 2_000, 6_000
+STEP_CHARACTERS = 120
 
 PART = """\
 You mend the environment of a software project, so that its own test suite runs in a container. Rules have
@@ -56,7 +58,19 @@ def failure(broken: Broken) -> str:
     """What broke, for the model."""
     found = f", {broken.collected} tests were found" if broken.collected else ""
     why = f" ({broken.reason})" if broken.reason else ""
-    return f"It broke at the stage `{broken.stage}`{why}{found}:\n{shortened(broken.log, LOG_HEAD, LOG_TAIL)}"
+    log = shortened(_without_builder(broken.log), LOG_HEAD, LOG_TAIL)
+    return f"It broke at the stage `{broken.stage}`{why}{found}:\n{log}"
+
+
+def _without_builder(log: str) -> str:
+    """A build's log without what the builder says of itself: its steps repeat the whole Dockerfile."""
+    lines = (
+        line for line in log.splitlines() if not re.match(r" ---> |Removing intermediate container", line)
+    )
+    return "\n".join(
+        line[:STEP_CHARACTERS] if re.match(r"Step \d+/\d+ :|The command '/bin/sh", line) else line
+        for line in lines
+    )
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -38,7 +38,7 @@ def problems(folder: Path, files: Mapping[str, bytes] | None = None, **changes: 
             entry = tarfile.TarInfo(path)
             entry.size = len(data)
             tar.addfile(entry, io.BytesIO(data))
-    hidden: HiddenFiles = {"tests/test_calc.py": ("100644", HIDDEN)}
+    hidden: HiddenFiles = {"tests/test_calc.py": ("100644", changes.pop("hidden", HIDDEN))}
     spec = TestSpec(
         runner="pytest", args=("tests",),
         fail_to_pass=changes.pop("fail_to_pass", ("tests/test_calc.py::t",)),
@@ -73,6 +73,10 @@ CASES: dict[str, tuple[dict[str, Any], str]] = {
     "instruction_leaks_solution": (
         {"instruction": TOLD + "".join(line[1:] + "\n" for line in GOLD.decode().split("\n")[-8:])},
         "instruction.md",
+    ),
+    "spec_undetermined": (
+        {"hidden": HIDDEN + b"def test_none():\n    complains('both numbers')\n"},
+        "tests/hidden/tests/test_calc.py:19",
     ),
     "instruction_short": ({"instruction": "Mend it.\n"}, "instruction.md"),
     "nothing_maintained": ({"pass_to_pass": ()}, "tests/spec.json"),

@@ -17,6 +17,8 @@ from typing import Any
 
 from verifiers.problems import Problem, Severity
 from verifiers.tests.bundle import Bundle
+from verifiers.tests.determinacy import undetermined
+from verifiers.tests.overlap import added_lines, repeated
 
 # Hidden files shorter than this are found by chance (an empty `__init__.py`).
 TELLING_BYTES = 120
@@ -25,7 +27,6 @@ LEAKED_TOKENS = 24
 SHORT_INSTRUCTION = 60  # characters
 
 ADDRESS = re.compile(r"https?://\S+/(?:pull|pulls|commit|commits|compare|merge_requests)/\S+", re.I)
-TOKEN = re.compile(r"\w+|[^\w\s]")
 FETCHES = re.compile(r"^\s*(?:RUN\b.*)?\b(?:git\s+(?:clone|fetch|pull)|curl|wget)\b", re.M)
 COPIES = re.compile(r"^\s*(?:COPY|ADD)\b.*\b(?:solution|tests|hidden|gold\.patch)\b", re.M)
 FROM = re.compile(r"^\s*FROM\s+(\S+)", re.M)
@@ -65,8 +66,7 @@ class Reading:
     @cached_property
     def added(self) -> list[str]:
         """Lines that the gold patch adds."""
-        text = self.bundle.gold_patch.decode("utf-8", "replace")
-        return [line[1:] for line in text.splitlines() if line.startswith("+") and line[:3] != "+++"]
+        return added_lines(self.bundle.gold_patch)
 
 
 Finding = tuple[str, str]
@@ -149,14 +149,17 @@ def instruction_links(r: Reading) -> Iterator[Finding]:
 
 
 def instruction_leaks(r: Reading) -> Iterator[Finding]:
-    """The longest run of the solution's code tokens that the instruction repeats."""
-    told, solution = TOKEN.findall(r.bundle.instruction), TOKEN.findall("\n".join(r.added))
-    known = {tuple(solution[i : i + LEAKED_TOKENS]) for i in range(len(solution) - LEAKED_TOKENS + 1)}
-    for start in range(len(told) - LEAKED_TOKENS + 1):
-        run = told[start : start + LEAKED_TOKENS]
-        if tuple(run) in known:
-            yield "instruction.md", f"repeats {LEAKED_TOKENS} tokens of the solution: {' '.join(run)[:120]}"
-            return
+    """A run of the solution's code tokens that the instruction repeats."""
+    if run := repeated(r.bundle.instruction, r.added, LEAKED_TOKENS):
+        yield "instruction.md", f"repeats {LEAKED_TOKENS} tokens of the solution: {run[:120]}"
+
+
+def spec_undetermined(r: Reading) -> Iterator[Finding]:
+    for found in undetermined(r.bundle.instruction, r.image, r.hidden, r.bundle.gold_patch):
+        yield (
+            f"tests/hidden/{found.where}",
+            f"asks for {found}, which only the solution has: it must be guessed",
+        )
 
 
 def license_missing(r: Reading) -> Iterator[Finding]:
@@ -190,6 +193,7 @@ RULES: dict[str, tuple[Severity, Callable[[Reading], Iterator[Finding]]]] = {
     "license_missing": (E, license_missing),
     "license_not_allowed": (E, license_not_allowed),
     "instruction_leaks_solution": (W, instruction_leaks),
+    "spec_undetermined": (W, spec_undetermined),
     "instruction_short": (W, instruction_short),
     "nothing_maintained": (W, nothing_maintained),
     "dockerfile_downloads": (W, dockerfile_fetches),
