@@ -148,7 +148,7 @@ class TaskEvent(Record):
     key: ClassVar[tuple[str, ...]] = ("task_id", "event", "value", "run_id")
 
     task_id: str
-    event: str = Field(description="status | split | difficulty")
+    event: str = Field(description="status | split | difficulty | audit")
     value: str
     reason: str = ""
     run_id: str
