@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envs.reports import TestReport
 from envs.sandbox import Limits
 from pipelines.family import Context, Done, Rejected
 from pipelines.swe import interface, statement
+from pipelines.swe.audit import Audit, Audited, audit
 from pipelines.swe.build import Built
 from pipelines.swe.change import Refused
 from pipelines.swe.statement import Statement
 from pipelines.swe.suite import test_spec, write_suite
-from pipelines.swe.trees import Entry, ObjectStore
+from pipelines.swe.trees import Entry, ObjectStore, Tree
 from verifiers.tests.classify import Classification, classify
 from verifiers.tests.grader import ObserveError, observe
 from verifiers.tests.spec import TestSpec
@@ -45,6 +46,7 @@ class Draft:
     base: TestReport
     before: TestReport
     after: TestReport
+    audit: Audit = field(default_factory=Audit)
 
 
 def limits(settings: Settings) -> Limits:
@@ -90,7 +92,22 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
             "interface_not_named",
             f"tests use names the statement lacks: {', '.join(n.name for n in names[:5])}",
         )
-    return Done(Draft(built, task_id, text, described, spec, tests, classification, in_base, before, after))
+    audited = await audit(_texts(built, described, interface.section(names), base), context.settings)
+    if isinstance(audited, Rejected):
+        return audited
+    if audited[0] != described:
+        described = audited[0]
+        text = statement.instruction(change, described, interface.section(names))
+        task_id = content_id("swe", text, *_identity(spec, parts.hidden), environment.environment_id)
+    states = in_base, before, after
+    return Done(Draft(built, task_id, text, described, spec, tests, classification, *states, audited[1]))
+
+
+def _texts(built: Built, described: Statement, section: str, base: Tree) -> Audited:
+    """What the audit reads."""
+    parts = built.split
+    hidden = {path: entry.data for path, entry in parts.hidden.items()}
+    return Audited(described, section, base, hidden, parts.test_patch, parts.gold_patch)
 
 
 async def solved(built: Built, spec: TestSpec, tests: Path, context: Context) -> tuple[TestReport, TestSpec]:

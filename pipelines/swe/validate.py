@@ -58,7 +58,11 @@ async def validate(
     except ObserveError as error:
         return Rejected(error.reason, error.detail)
     stability = assess(draft.classification, runs)
-    evidence = [*outcomes(draft, stability, runs, context.run_id), *flakes(draft, stability, context.run_id)]
+    evidence: list[Record] = [
+        *outcomes(draft, stability, runs, context.run_id),
+        *flakes(draft, stability, context.run_id),
+        *draft.audit.events(draft.task_id, context.run_id),
+    ]
     if stability.stable.reason:
         task = task_record(draft, stability, context, origin, bundle="")
         told = ", ".join(stability.quarantine_lines()[:3])
@@ -177,7 +181,7 @@ def render_bundle(
             "suite": environment.recipe.suite,
             "environment_id": environment.environment_id,
             "statement_source": draft.statement.source,
-            "statement_check": "rules",
+            **draft.audit.metadata(),
             "quarantined": len(stability.quarantined),
             **origin.metadata,
         },
@@ -211,7 +215,7 @@ def task_record(
         pass_to_pass=stable.pass_to_pass,
         new_tests=stable.new,
         quarantined=stability.quarantine_lines(),
-        statement_check="rules",
+        statement_check=draft.audit.check,
         bundle=bundle,
         run_id=context.run_id,
     )

@@ -9,6 +9,8 @@ so findings are warnings for people and models, never a verdict.
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,6 +33,22 @@ BOUND = (
     r"\b(?:def|class|func|fn|function|sub|let|const|var|my|our|local|for|auto|struct|type|module)\b[^=]*?"
     r"(?<![\w$.]){0}(?![\w$])|(?<![\w$.]){0}\s*(?::=|<-|=(?!=))|\blambda\b[^:]*\b{0}\b|\bas\s+{0}\b"
 )
+# Words that languages bring themselves, which a small base tree may well not have.
+_WORDS = """
+Array ArrayList Boolean Buffer Date Err Error Exception HashMap Hash IllegalArgumentException Integer JSON
+List Map Math None Number Object Optional Option Promise RangeError ReferenceError RegExp Result Set Some
+StandardError String Symbol SyntaxError TypeError Vec abort abstract argc argv assert async await bool
+boolean box byte case catch char const constructor croak defer default delete die done double dyn echo
+elif else elsif endif ensure enum errors esac eval exit exports extends extern false fatal fetch fi final
+finally float fmt fprintf free func function goto impl implements import include inline int int32_t
+int64_t interface isset iter let local long loop malloc match mod module mut namespace new nil null
+nullptr number package panic perl printf println private protected public raise redo require rescue return
+scalar self shift short signed sizeof size_t sprintf static std stderr stdin stdout str strcmp strict
+string struct sub super switch synchronized template testing then this throw throws trait true type
+typedef typeof uint16_t uint32_t uint64_t uint8_t undef undefined union unless unsigned unwrap use using
+usize var vec vector virtual void volatile wantarray warn warnings where while yield
+"""
+LANGUAGES_OWN = frozenset((*keyword.kwlist, *dir(builtins), *_WORDS.split()))
 
 
 @dataclass(frozen=True)
@@ -99,7 +117,7 @@ def _binds(name: str, lines: list[str]) -> bool:
 
 
 def _names(tests: list[_Line], gold: list[_Line]) -> Iterator[_Candidate]:
-    brought = {name for line in gold for name in line.names}
+    brought = {name for line in gold for name in line.names} - LANGUAGES_OWN
     # what is a name in the tests may be text in the patch (a dictionary's key, an option), and the reverse
     brought |= {text for line in gold for text in line.texts if NAME.fullmatch(text)}
     seen: set[str] = set()
