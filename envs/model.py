@@ -299,6 +299,20 @@ class Model:
         )
 
 
+class _Ready(BaseModel):
+    """What `probe` asks for."""
+
+    ready: bool
+
+
+async def probe(model: Model) -> bool:
+    """Whether the model, which answers, calls a tool when it is told to. Raises ModelError."""
+    said = [{"role": "user", "content": "Call the tool `report` with ready set to true."}]
+    async with model:
+        reply = await model.say(said, [Tool("report", "Say that you are ready.", _Ready)])
+    return any(call.name == "report" for call in reply.calls)
+
+
 def parsed(arguments: str, form: type[A]) -> tuple[A | None, str]:
     """Arguments of a call in their form; or what is wrong with them, for the model."""
     try:

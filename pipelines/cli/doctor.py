@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from envs.registries import host_of
 from pipelines.cli.terminal import out, show_json, show_table
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
@@ -30,7 +31,8 @@ class Finding:
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="A list of objects.")] = False) -> None:
     """Say what is present and how to get the rest.
 
-    Looks at Python, Docker, debootstrap, the package index, disk space, torch and a GPU.
+    Looks at Python, Docker, debootstrap, the package index, disk space, the model if one is configured, torch
+    and a GPU.
 
     Example: verifactory doctor
     """
@@ -116,4 +118,28 @@ def gpu() -> Finding:
     return Finding("gpu", path is not None, False, path or "training runs on the CPU", "an NVIDIA driver")
 
 
-CHECKS: tuple[Callable[[], Finding], ...] = (python, docker, debootstrap, package_index, disk, torch, gpu)
+def model() -> Finding:
+    import asyncio
+
+    from envs.model import Model, ModelError, probe
+
+    asked = Model.of(Settings())
+    if asked is None:
+        return Finding(
+            "model", False, False, "mends environments and judges statements; without one, rules alone do",
+            "set VERIFACTORY_MODEL_BASE_URL and VERIFACTORY_MODEL_NAME",
+        )  # fmt: skip
+    where = f"{asked.name} at {host_of(asked.settings.model_base_url or '')}"
+    try:
+        uses_tools = asyncio.run(probe(asked))
+    except ModelError as error:
+        return Finding("model", False, False, f"{where}: {error}", "see VERIFACTORY_MODEL_* in the settings")
+    if not uses_tools:
+        remedy = "serve it with tool calls, or choose another model: repairs need them"
+        return Finding("model", False, False, f"{where} answers, but calls no tool", remedy)
+    return Finding("model", True, False, f"{where} answers and calls tools")
+
+
+CHECKS: tuple[Callable[[], Finding], ...] = (
+    python, docker, debootstrap, package_index, disk, model, torch, gpu,
+)  # fmt: skip

@@ -85,8 +85,12 @@ class Audit:
 
     def metadata(self) -> dict[str, object]:
         """For the bundle."""
-        told: dict[str, object] = {"statement_check": self.check, "undetermined": len(self.warnings)}
-        return told | ({"statement_audit": [code for code, _ in self.notes]} if self.notes else {})
+        told: dict[str, object] = {"statement_check": self.check}
+        if self.warnings:
+            told["undetermined"] = len(self.warnings)
+        if self.notes:
+            told["statement_audit"] = [code for code, _ in self.notes]
+        return told
 
     def events(self, task_id: str, run_id: str) -> list[TaskEvent]:
         """For the warehouse: one fact a code."""

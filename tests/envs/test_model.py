@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, Field
 from scripted_model import KEY, Raw, Say, Script, Use, in_turn, serving
 
-from envs.model import Model, ModelError, Tool, metered
+from envs.model import Model, ModelError, Tool, metered, probe
 from warehouse.settings import Settings
 
 
@@ -161,3 +161,9 @@ async def test_thinking_goes_back_where_it_came_from(tmp_path: Path) -> None:
         again = endpoint.requests[-1]["messages"][1]
     assert again["reasoning_content"] == "First I look."
     assert json.loads(again["tool_calls"][0]["function"]["arguments"]) == {"at": 1}
+
+
+async def test_a_probe_tells_models_that_call_tools(tmp_path: Path) -> None:
+    for script, uses_tools in ((in_turn(Use("report", {"ready": True})), True), (in_turn(Say("OK")), False)):
+        with serving(script) as endpoint:
+            assert await probe(Model(settings(tmp_path, endpoint.url))) is uses_tools
