@@ -12,6 +12,7 @@ from envs.sandbox import BuiltImage, Limits
 from verifiers.integrity import baselines
 from verifiers.integrity.cheat import Cheat, CheatClass, Target
 from verifiers.integrity.cheats import CATALOGUE
+from verifiers.integrity.cheats.native import SUFFIXES
 from verifiers.integrity.patch import patch
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
@@ -23,7 +24,10 @@ LONG = 120.0  # limit of a run that ends by itself, s: machines are loaded
 HANGS = 6.0  # limit of one that does not
 
 
-@pytest.mark.parametrize("cheat", CATALOGUE, ids=lambda cheat: cheat.name)
+PYTHON = [cheat for cheat in CATALOGUE if "python" in cheat.languages]
+
+
+@pytest.mark.parametrize("cheat", PYTHON, ids=lambda cheat: cheat.name)
 async def test_a_cheat_beats_its_baseline_and_not_us(
     cheat: Cheat, bundle: Bundle, image: BuiltImage, backend: DockerBackend, verifier: TestsVerifier,
     limits: Limits,
@@ -68,4 +72,6 @@ def test_the_catalogue_is_broad() -> None:
     assert len(CATALOGUE) >= 40
     assert len({cheat.name for cheat in CATALOGUE}) == len(CATALOGUE)
     assert {cheat.kind for cheat in CATALOGUE} == set(CheatClass)
-    assert {cheat.baseline for cheat in CATALOGUE} <= set(baselines.NAMES)
+    native = {f"native:{name}" for name in baselines.NATIVE}
+    assert {cheat.baseline for cheat in CATALOGUE} <= {*baselines.NAMES, *native}
+    assert {language for cheat in CATALOGUE for language in cheat.languages} == {"python", *SUFFIXES}
