@@ -14,7 +14,7 @@ from pathlib import Path
 from envs.reports import TestReport
 from envs.sandbox import Limits
 from pipelines.family import Context, Done, Rejected
-from pipelines.swe import interface, statement
+from pipelines.swe import interface, kinds, statement
 from pipelines.swe.audit import Audit, Audited, audit
 from pipelines.swe.build import Built
 from pipelines.swe.change import Refused
@@ -47,6 +47,16 @@ class Draft:
     before: TestReport
     after: TestReport
     audit: Audit = field(default_factory=Audit)
+    interface: str = ""
+    """The instruction's section about names, if there is one."""
+    kind: str = ""
+    """'' is the one that its tests say; another is graded by what `more` brings (see `routes`)."""
+    more: Mapping[str, bytes] = field(default_factory=dict)
+    """Files of its bundle besides those that every bundle has."""
+    grading_seconds: float = 0.0
+    """How long grading can take, where that is not the suite's own limit."""
+    told: Mapping[str, object] = field(default_factory=dict)
+    """What its bundle's metadata says of its kind."""
 
 
 def limits(settings: Settings) -> Limits:
@@ -54,7 +64,10 @@ def limits(settings: Settings) -> Limits:
 
 
 async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
-    """Run base, before and after once each; classify; write the statement."""
+    """Run base, before and after once each; classify; write the statement.
+
+    A draft that no test tells from its base keeps its classification's reason, and is for `routes`.
+    """
     change, parts, environment = built.change, built.split, built.environment
     store = ObjectStore.open(change.store)
     base, gold = store.tree(change.base_tree), store.tree(change.gold_tree)
@@ -83,11 +96,12 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
     if not after.results:
         return Rejected("no_tests_run", f"the suite ended with '{after.outcome}': {after.log[-300:]}")
     classification = classify(in_base, before, after)
-    if classification.reason:
+    routes = kinds.route(kinds.of(built.mined.candidate)) if classification.pass_to_pass else ()
+    if classification.reason and not routes:
         return Rejected(
             classification.reason, f"{len(after.results)} tests ran, none tells the change from its base"
         )
-    if classification.kind == "feature" and not interface.names_interface(text, names):
+    if classification.new and not classification.fail_to_pass and not interface.names_interface(text, names):
         return Rejected(
             "interface_not_named",
             f"tests use names the statement lacks: {', '.join(n.name for n in names[:5])}",
@@ -99,8 +113,12 @@ async def compose(built: Built, context: Context) -> Done[Draft] | Rejected:
         described = audited[0]
         text = statement.instruction(change, described, interface.section(names))
         task_id = content_id("swe", text, *_identity(spec, parts.hidden), environment.environment_id)
-    states = in_base, before, after
-    return Done(Draft(built, task_id, text, described, spec, tests, classification, *states, audited[1]))
+    return Done(
+        Draft(
+            built, task_id, text, described, spec, tests, classification, in_base, before, after, audited[1],
+            interface=interface.section(names),
+        )
+    )  # fmt: skip
 
 
 def _texts(built: Built, described: Statement, section: str, base: Tree) -> Audited:
@@ -135,6 +153,12 @@ async def unsolved(built: Built, tests: Path, context: Context) -> tuple[TestRep
     base = await observe(context.sandboxes, image, tests, state="base", limits=bounds, runtime=runtime)
     before = await observe(context.sandboxes, image, tests, state="before", limits=bounds, runtime=runtime)
     return base, before
+
+
+def draft_id(draft: Draft, text: str, *graded: object) -> str:
+    """The id of a draft that becomes one of another kind: with another instruction, and graded by more."""
+    identity = _identity(draft.spec, draft.built.split.hidden)
+    return content_id("swe", text, *identity, draft.built.environment.environment_id, *graded)
 
 
 def _identity(spec: TestSpec, hidden: Mapping[str, Entry]) -> tuple[object, str]:

@@ -25,6 +25,7 @@ from pipelines.swe.compose import Draft, compose, limits
 from pipelines.swe.exclusions import Exclusions
 from pipelines.swe.github.archive import closed_pulls
 from pipelines.swe.image import bundle_image
+from pipelines.swe.routes import routed
 from pipelines.swe.screen import Screen
 from pipelines.swe.validate import controls, validate
 from verifiers.problems import Problem
@@ -182,7 +183,8 @@ class SweFamily:
         return await build(mined, context)
 
     async def compose(self, built: Built, context: Context) -> Done[Draft] | Rejected:
-        return await compose(built, context)
+        composed = await compose(built, context)
+        return await routed(composed.value, context) if isinstance(composed, Done) else composed
 
     async def validate(self, draft: Draft, context: Context) -> Done[Task] | Rejected:
         return await validate(draft, context, self.verifier(context.settings))

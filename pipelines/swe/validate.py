@@ -63,10 +63,10 @@ async def validate(
         *flakes(draft, stability, context.run_id),
         *draft.audit.events(draft.task_id, context.run_id),
     ]
-    if stability.stable.reason:
+    if reason := _nothing_left(draft, stability):
         task = task_record(draft, stability, context, origin, bundle="")
         told = ", ".join(stability.quarantine_lines()[:3])
-        return _rejected(task, stability.stable.reason, told, evidence, context)
+        return _rejected(task, reason, told, evidence, context)
     spec = await _graded_spec(draft, stability, context)
     bundle = await asyncio.to_thread(render_bundle, draft, stability, context, spec, origin)
     task = task_record(draft, stability, context, origin, bundle=bundle.sha256)
@@ -90,6 +90,15 @@ async def validate(
         return _rejected(task, f"{failed.control}_control_failed", told, evidence, context)
     status = TaskEvent(task_id=task.task_id, event="status", value="validated", run_id=context.run_id)
     return Done(task, records=(task, status, *evidence))
+
+
+def _nothing_left(draft: Draft, stability: Stability) -> str:
+    """Why the tests that held are no verifier; '' where they are. Of a draft that is graded by more than
+    tests, some must be left that are maintained.
+    """
+    if not draft.kind:
+        return stability.stable.reason
+    return "" if stability.stable.pass_to_pass else "no_stable_tests"
 
 
 def controls(bundle: Path) -> list[Control]:
@@ -139,6 +148,8 @@ async def _graded_spec(draft: Draft, stability: Stability, context: Context) -> 
     stable = stability.stable
     roles = {"fail_to_pass": stable.fail_to_pass, "pass_to_pass": stable.pass_to_pass, "new": stable.new}
     spec = draft.spec.model_copy(update=roles)
+    if draft.grading_seconds:
+        spec = spec.model_copy(update={"suite_seconds": draft.grading_seconds})
     if spec.runner != "command":
         return spec
 
@@ -162,7 +173,7 @@ def render_bundle(
     return render(
         context.settings.bundles / draft.task_id,
         task_id=draft.task_id,
-        kind=origin.kind or draft.classification.kind,
+        kind=origin.kind or draft.kind or draft.classification.kind,
         repo=change.repo,
         instruction=draft.instruction,
         environment_dir=environment.context,
@@ -183,11 +194,13 @@ def render_bundle(
             "statement_source": draft.statement.source,
             **draft.audit.metadata(),
             "quarantined": len(stability.quarantined),
+            **draft.told,
             **origin.metadata,
         },
         memory_mb=context.settings.memory_mb,
         cpus=context.settings.cpus,
         build_seconds=context.settings.build_seconds,
+        more=draft.more,
     )
 
 
@@ -200,7 +213,7 @@ def task_record(
         candidate_id=draft.built.mined.candidate.candidate_id,
         environment_id=draft.built.environment.environment_id,
         family=origin.family,
-        kind=origin.kind or draft.classification.kind,
+        kind=origin.kind or draft.kind or draft.classification.kind,
         parent=origin.parent,
         repo=change.repo,
         language=draft.built.environment.language,

@@ -1,0 +1,1 @@
+"""Runs in the container, and so imports nothing of this program. `structure` is read on the host, too."""
