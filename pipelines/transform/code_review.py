@@ -35,6 +35,7 @@ from warehouse.settings import Settings
 
 DEFECTS = 3
 TRIED = 12
+BLANKET = 0.4  # the most that flagging everything may earn
 MOST_CHARACTERS = 60_000
 GOLD_RUNS = 2
 APART = 2 * review.WINDOW + 1
@@ -133,8 +134,12 @@ class CodeReview:
         if not chosen:
             reasons = sorted({judged.reason for judged in value.screen.judged if judged.reason})
             return Rejected("no_defects", f"{len(value.screen.judged)} were tried: {', '.join(reasons)}")
-        files = combined(parent, [found.mutant for found in chosen])
-        change = visible_change(parent, mutated_tree(parent, files, parent.solved_tree))
+        files, change = planted(parent, chosen)
+        while chosen and worth_of_blanket(change, len(chosen)) > BLANKET:
+            chosen = chosen[:-1]  # fewer mistakes among as many lines
+            files, change = planted(parent, chosen)
+        if not chosen:
+            return Rejected("change_too_small", "flagging every line of it would be rewarded")
         if len(change) > MOST_CHARACTERS:
             return Rejected("too_large", f"the change has {len(change)} bytes")
         together = Mutant(content_id([c.mutant.id for c in chosen]), "planted", files)
@@ -184,9 +189,9 @@ class CodeReview:
     def controls(self, bundle: Path) -> list[Control]:
         """The planted places earn the reward, silence nothing, and suspecting every line next to nothing."""
         spec = review.read(bundle)
-        lines = changed_lines((bundle / review.CHANGE).read_bytes())
-        everything = [(path, line, "may be wrong") for path in sorted(lines) for line in sorted(lines[path])]
-        worth = round(2 * len(spec.defects) / (len(everything) + len(spec.defects)), 6)
+        change = (bundle / review.CHANGE).read_bytes()
+        everything = review.blanket(changed_lines(change), spec.window)
+        worth = worth_of_blanket(change, len(spec.defects))
         return [
             Control("gold", Submission(patch=load(bundle).gold_patch), 1.0),
             Control("nop", Submission(), 0.0),
@@ -225,6 +230,18 @@ def apart(parent: Parent, kept: Sequence[Screened]) -> list[Screened]:
         ):
             chosen.append(found)
     return chosen
+
+
+def planted(parent: Parent, chosen: Sequence[Screened]) -> tuple[dict[str, bytes], bytes]:
+    """The mutated files, and the change as it is shown."""
+    files = combined(parent, [found.mutant for found in chosen])
+    return files, visible_change(parent, mutated_tree(parent, files, parent.solved_tree))
+
+
+def worth_of_blanket(change: bytes, mistakes: int) -> float:
+    """What flagging every line earns: each mistake is found, at the price of all other findings."""
+    findings = len(review.blanket(changed_lines(change), review.WINDOW))
+    return round(2 * mistakes / (findings + mistakes), 6)
 
 
 def defects(parent: Parent, chosen: Sequence[Screened]) -> tuple[Defect, ...]:

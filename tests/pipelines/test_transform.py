@@ -12,7 +12,7 @@ import upstream_tasks
 from envs.reports import TestReport, TestResult, TestStatus
 from pipelines.selection import recorded_tasks
 from pipelines.transform import told
-from pipelines.transform.code_review import apart, defects
+from pipelines.transform.code_review import BLANKET, apart, defects
 from pipelines.transform.commit_merge import gap_between, pairs
 from pipelines.transform.family import TransformFamily, TransformOptions
 from pipelines.transform.mutant import Mutant, spread_mutants, touched_mutants
@@ -25,16 +25,16 @@ from warehouse.records import Task
 from warehouse.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
-FEATURE = "kind = 'feature' AND family = 'swe'"
+LARGEST = "family = 'swe' AND source_date > '2024-03-06'"
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory, docker: object) -> Settings:
-    """A home with two upstream tasks, of which the newer one was converted."""
+    """A home with three upstream tasks, of which the newest was converted."""
     folder = tmp_path_factory.mktemp("conversions")
     made = Settings(home=folder / "home", certify=False, test_seconds=4, suite_seconds=120, runs_per_side=2)
     upstream_tasks.place(folder, made)
-    options = TransformOptions(where=FEATURE, kind=("swe_test", "code_review"), mutants=3)
+    options = TransformOptions(where=LARGEST, kind=("swe_test", "code_review"), mutants=3)
     asyncio.run(upstream_tasks.run(TransformFamily(), options, made, folder / "work"))
     return made
 
@@ -78,11 +78,11 @@ class TestConversions:
         assert roles.count("gold") == 3  # twice as it is, once in other words
         assert roles.count("mutant") >= 1
         assert spec.test_folders == ("tests",)
-        assert "tests/test_product.py" in task.gold_patch
-        assert "def product" not in task.gold_patch
+        assert "tests/test_stats.py" in task.gold_patch
+        assert "def median" not in task.gold_patch
         assert told.statement(parent.task.instruction) in task.instruction
-        assert "`product(values)`" in task.instruction
-        assert "result *= value" not in task.instruction
+        assert "`median(values)`" in task.instruction
+        assert "middle - 1" not in task.instruction
 
     def test_a_review(self, settings: Settings, parents: list[Parent]) -> None:
         task, parent = _made(settings, "code_review"), parents[-1]
@@ -93,7 +93,7 @@ class TestConversions:
         assert controls["nop"] == {("scored", 0.0, True)}
         ((_, everything, passed),) = controls["everything_flagged"]
         assert passed
-        assert everything < 0.5
+        assert everything <= BLANKET
         # Every planted place is a line of the change that is shown, and failed tests when it was planted.
         change = (settings.bundles / task.task_id / review.CHANGE).read_bytes()
         for defect in spec.defects:
@@ -125,25 +125,25 @@ class TestConversions:
 class TestParents:
     def test_trees_are_those_of_the_bundle(self, parents: list[Parent]) -> None:
         newer = parents[-1]
-        assert b"def product" in newer.solved["calc/__init__.py"]
-        assert "tests/test_product.py" not in newer.solved
-        assert "tests/test_product.py" in newer.gold
+        assert b"def median" in newer.solved["calc/stats.py"]
+        assert "tests/test_stats.py" not in newer.solved
+        assert "tests/test_stats.py" in newer.gold
         assert newer.objects.diff(newer.base_tree, newer.solved_tree) == newer.bundle.gold_patch
 
     def test_neighbours_are_found_by_their_trees(self, parents: list[Parent]) -> None:
-        older, newer = parents
-        assert [(a.task.task_id, b.task.task_id) for a, b in pairs(parents)] == [
-            (older.task.task_id, newer.task.task_id)
-        ]
+        first, older, newer = parents
+        ids = [(a.task.task_id, b.task.task_id) for a, b in pairs(parents)]
+        assert ids == [(first.task.task_id, older.task.task_id), (older.task.task_id, newer.task.task_id)]
         assert gap_between(older, newer) == ""
         assert "files differ" in gap_between(newer, older)
 
     def test_mutants_of_a_change_lie_in_what_it_touched(self, parents: list[Parent]) -> None:
         mutants = touched_mutants(parents[-1], 50, "0")
         assert mutants
-        assert {m.mutation.function for m in mutants if m.mutation} == {"product"}
-        everywhere = spread_mutants(parents[-1], 50, "0")
-        assert {m.mutation.function for m in everywhere if m.mutation} == {"digits", "mean", "product"}
+        assert {m.mutation.path for m in mutants if m.mutation} == {"calc/stats.py"}
+        everywhere = spread_mutants(parents[-1], 100, "0")
+        names = {m.mutation.function for m in everywhere if m.mutation}
+        assert names == {"digits", "mean", "product", "median", "spread", "histogram", "longest_run"}
 
 
 def _report(parent: Parent, failing: dict[str, TestStatus], missing: Sequence[str] = ()) -> TestReport:
@@ -185,14 +185,13 @@ class TestScreening:
         parent = parents[-1]
         kept = [Screened(mutant, failing=("t",)) for mutant in touched_mutants(parent, 50, "0")]
         chosen = apart(parent, kept)
-        assert 1 <= len(chosen) < len(kept)  # the function is shorter than two windows
-        (defect,) = defects(parent, chosen[:1])
-        assert chosen[0].mutant.mutation is not None
-        assert defect.first == chosen[0].mutant.mutation.first
+        assert 2 <= len(chosen) < len(kept)
+        made = [found.mutant.mutation for found in chosen]
+        assert {d.first for d in defects(parent, chosen)} == {m.first for m in made if m is not None}
 
 
 def test_an_instruction_is_taken_apart_again(parents: list[Parent]) -> None:
     text = parents[-1].task.instruction
-    assert told.statement(text).startswith("Add product")
-    assert told.names(text).startswith("- `product(values)`")
+    assert told.statement(text).startswith("Add statistics")
+    assert "`median(values)`" in told.names(text)
     assert "judged" not in told.statement(text)

@@ -59,12 +59,12 @@ def _patch(text: str) -> bytes:
 # findings → reward
 ANSWERS: dict[str, tuple[list[Finding], float]] = {
     "all": (GOLD, 1.0),
-    "within the window": ([("./calc.py", 7, "a"), ("calc.py", 18, "b"), ("other.py", 103, "c")], 1.0),
-    "past the window": ([("calc.py", 6, "a"), ("calc.py", 19, "b"), ("other.py", 104, "c")], 0.0),
+    "within the window": ([("./calc.py", 8, "a"), ("calc.py", 17, "b"), ("other.py", 102, "c")], 1.0),
+    "past the window": ([("calc.py", 7, "a"), ("calc.py", 18, "b"), ("other.py", 103, "c")], 0.0),
     "in another file": ([("else.py", 10, "a"), ("else.py", 15, "b"), ("calc.py", 100, "c")], 0.0),
     "some": (GOLD[:1], 0.5),
     "one twice": ([("other.py", 100, "c"), ("other.py", 101, "c")], 0.4),
-    # Line 14 is near two defects, line 15 only near the second: both must count.
+    # Line 14 is near two defects, line 17 only near the second: both must count.
     "between two": ([("calc.py", 14, "b"), ("calc.py", 17, "b")], 0.8),
     "none": ([], 0.0),
     "every line": (
@@ -118,3 +118,14 @@ class TestReviews:
         ).encode()
         verdict = await verifier.grade(bundle, Submission(patch=patch), backend)
         assert (verdict.kind, verdict.reward) == (VerdictKind.MALFORMED, 0.0)
+
+
+def test_a_blanket_leaves_no_line_uncovered() -> None:
+    lines = {"a.py": {1, 2, 3, 10, 11, 12, 13, 14, 15}, "b.py": {7}}
+    findings = review.blanket(lines, 2)
+    assert [(path, line) for path, line, _ in findings] == [
+        ("a.py", 3), ("a.py", 12), ("a.py", 17), ("b.py", 9),
+    ]  # fmt: skip
+    for path, numbers in lines.items():
+        near = [line for found, line, _ in findings if found == path]
+        assert all(any(abs(number - line) <= 2 for line in near) for number in numbers)

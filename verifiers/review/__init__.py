@@ -4,13 +4,14 @@ The answer is a file `review.json` in the tree, `{"findings": [{"file": …, "li
 the submission is a patch like any other. A finding matches a defect when it names its file and a line at most
 `window` lines from it; one finding counts for one defect and one defect for one finding. The reward is the
 harmonic mean of the share of findings that match (precision) and of defects that are found (recall), so that
-flagging everything is worth little. The claims are kept as evidence; whether one says the right thing about
-its line is not decided here.
+flagging everything is worth little: how little, the length of the change says (`blanket`). The claims are kept
+as evidence; whether one says the right thing about its line is not decided here.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -26,7 +27,7 @@ INSIDE = Path(__file__).resolve().parent / "inside" / "review.py"
 SPEC = "tests/review.json"
 CHANGE = "tests/change.patch"
 ANSWER = "review.json"
-WINDOW = 3
+WINDOW = 2
 
 TEST_SH = b"""\
 #!/bin/sh
@@ -82,6 +83,21 @@ def answer(findings: list[tuple[str, int, str]]) -> bytes:
     """The file that a reviewer writes."""
     listed = [{"file": path, "line": line, "claim": claim} for path, line, claim in findings]
     return (json.dumps({"findings": listed}, indent=1, ensure_ascii=True) + "\n").encode()
+
+
+def blanket(lines: Mapping[str, set[int]], window: int) -> list[tuple[str, int, str]]:
+    """The cheapest way to flag everything: findings so far apart that each line is near one of them.
+
+    A task in which this earns much is none, so whoever makes tasks has to ask.
+    """
+    found: list[tuple[str, int, str]] = []
+    for path in sorted(lines):
+        covered = 0
+        for line in sorted(lines[path]):
+            if line > covered:
+                found.append((path, line + window, "may be wrong"))
+                covered = line + 2 * window
+    return found
 
 
 def read(bundle: Path) -> ReviewSpec:
