@@ -100,8 +100,8 @@ def _section(draft: Draft, found: workload.Workload, measure: str) -> str:
     """What the solver is told of the measurement; of its tests, those that the base has."""
     counted = "CPU time of the whole test process" if measure == "cpu" else "time that passes"
     told = (
-        "## Performance\n\nWhat the code does stays as it is, and all tests must keep passing. What counts is "
-        f"the {counted}, before and after your change, on one machine. The reference solution is measured "
+        "## Performance\n\nWhat the code does stays as it is, and all tests must keep passing. What counts "
+        f"is the {counted}, before and after your change, on one machine. The reference solution is measured "
         "beside it: yours must save at least half of what it saves."
     )
     known = draft.base.by_id()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import io
-import json
 import shutil
 import tarfile
 import tempfile
@@ -53,21 +52,20 @@ FAST = SLOW.replace(
     "    return list(dict.fromkeys(items))\n",
 )
 TEST_SLOW = """\
+import unittest
+
 from slow import first, unique
 
 
-def test_unique_keeps_the_order():
-    assert unique([2, 1, 2, 3, 1]) == [2, 1, 3]
+class Unique(unittest.TestCase):
+    def test_keeps_the_order(self):
+        self.assertEqual(unique([2, 1, 2, 3, 1]), [2, 1, 3])
 
+    def test_of_many(self):
+        self.assertEqual(unique(list(range(7000)) + list(range(50)))[-1], 6999)
 
-def test_unique_of_many():
-    found = unique(list(range(9000)) + list(range(50)))
-    assert len(found) == 9000
-    assert found[-1] == 8999
-
-
-def test_first():
-    assert first([3, 4]) == 3
+    def test_first(self):
+        self.assertEqual(first([3, 4]), 3)
 """
 
 TANGLED = '''\
@@ -114,29 +112,32 @@ def price(amount, kind, count):
     return round(amount * count * SHARES.get(kind, 1.0) * discount(count), 2)
 '''
 TEST_TANGLED = """\
+import unittest
+
 from tangled import price
 
 
-def test_adult():
-    assert price(10, "adult", 1) == 10
-    assert price(10, "adult", 20) == 180
+class Price(unittest.TestCase):
+    def test_adult(self):
+        self.assertEqual(price(10, "adult", 1), 10)
+        self.assertEqual(price(10, "adult", 20), 180)
 
+    def test_child(self):
+        self.assertEqual(price(10, "child", 6), 28.5)
 
-def test_child():
-    assert price(10, "child", 6) == 28.5
-
-
-def test_senior():
-    assert price(10, "senior", 2) == 14
+    def test_senior(self):
+        self.assertEqual(price(10, "senior", 2), 14)
 """
 FILES = {
-    "slow.py": SLOW, "tangled.py": TANGLED,
+    "slow.py": SLOW, "tangled.py": TANGLED, "tests/__init__.py": "",
     "tests/test_slow.py": TEST_SLOW, "tests/test_tangled.py": TEST_TANGLED,
 }  # fmt: skip
-TESTS = {
-    "slow": tuple(f"tests/test_slow.py::test_{name}" for name in ("unique_keeps_the_order", "unique_of_many", "first")),
-    "tangled": tuple(f"tests/test_tangled.py::test_{name}" for name in ("adult", "child", "senior")),
-}  # fmt: skip
+UNIQUE = "tests.test_slow.Unique"
+PRICE = "tests.test_tangled.Price"
+TESTS = (
+    f"{UNIQUE}.test_keeps_the_order", f"{UNIQUE}.test_of_many", f"{UNIQUE}.test_first",
+    f"{PRICE}.test_adult", f"{PRICE}.test_child", f"{PRICE}.test_senior",
+)  # fmt: skip
 
 
 def patch(path: str, text: str) -> bytes:
@@ -194,7 +195,7 @@ def bundle(
     (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
     path = f"tests/test_{about}.py"
     values: dict[str, Any] = {
-        "runner": "pytest", "args": ("tests",), "pass_to_pass": (*TESTS["slow"], *TESTS["tangled"]),
+        "runner": "unittest", "args": ("tests",), "pass_to_pass": TESTS,
         "protected": ("tests/",), "test_seconds": 60, "suite_seconds": 300, **spec,
     }  # fmt: skip
     render(
@@ -204,7 +205,3 @@ def bundle(
         metadata={"language": "python"}, more=more,
     )  # fmt: skip
     return folder / "bundle"
-
-
-def reward_file(files: Mapping[str, bytes]) -> dict[str, float]:
-    return json.loads(files["reward.json"])

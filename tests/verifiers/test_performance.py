@@ -1,4 +1,6 @@
-"""Speed is graded by what the kernel counts: right and fast, right and slow, wrong and fast, noisy, forged."""
+"""Speed is graded by what the kernel counts: right and slow, wrong and fast, noisy, forged. Right and fast is a
+case of `test_kind_contract`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kind_projects import FAST, SLOW, TESTS, bundle, kinds_image, patch
+from kind_projects import FAST, SLOW, UNIQUE, bundle, kinds_image, patch
 from pydantic import ValidationError
 
 from envs.docker.backend import DockerBackend
@@ -16,7 +18,7 @@ from envs.sandbox import BuiltImage, Limits
 from verifiers import performance
 from verifiers.performance import PerformanceSpec, files
 from verifiers.performance.inside.significance import finding, gains, noise, sign_flip
-from verifiers.tests.bundle import Bundle, load
+from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
 from verifiers.verdict import Submission, Verdict, VerdictKind
 from warehouse.errors import FactoryError
@@ -24,8 +26,8 @@ from warehouse.errors import FactoryError
 assert kinds_image  # a fixture
 GOLD = patch("slow.py", FAST)
 SPEC = PerformanceSpec(
-    schema=1, tests=TESTS["slow"][1:2], args=("tests/test_slow.py::test_unique_of_many",),
-    run_seconds=120, seconds=600, suite_seconds=200,
+    schema=1, tests=(f"{UNIQUE}.test_of_many",), args=("tests/test_slow.py",),
+    run_seconds=120, seconds=900, suite_seconds=300,
 )  # fmt: skip
 RULES = {"least_gain": 0.05, "alpha": 0.025, "share": 0.5}
 
@@ -130,40 +132,44 @@ def test_specs_are_checked(task: Path, tmp_path: Path) -> None:
 # In the container
 
 
-WRONG = SLOW.replace("    return found\n", "    return found[::-1]\n").replace(
-    "        if item not in found:\n            found.append(item)\n", "        found.append(item)\n"
-)
-# Right where it is graded, wrong and fast where only the workload runs.
-TWO_FACED = "import sys\n\n" + SLOW.replace(
-    "    found = []\n",
-    "    if any('of_many' in part for part in sys.argv):\n        return [8999] * 9000\n    found = []\n",
-)
+WRONG = FAST.replace("list(dict.fromkeys(items))", "sorted(items)")
+
+
+def two_faced(measured: str) -> str:
+    """Right where it is graded; where the workload runs, by the tests' file among its arguments, it is not."""
+    telling = f"    if sys.argv[-1] == 'tests/test_slow.py' and len(items) > 99:\n        {measured}\n    found = []\n"
+    return "import sys\n\n" + SLOW.replace("    found = []\n", telling)
+
+
+PLEASES = """
+
+class Pleases(list):
+    def __getitem__(self, place):
+        return Pleases()
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+"""
 
 
 @pytest.mark.docker
 @pytest.mark.parametrize(
-    ("code", "evidence"),
+    ("code", "kind", "evidence"),
     [
-        (WRONG, "not measured"),
-        (TWO_FACED.replace("[8999] * 9000", "[0]"), "did not pass when it was measured"),
+        (WRONG, VerdictKind.SCORED, "not measured"),
+        (two_faced("return [0]"), VerdictKind.SCORED, "did not pass when it was measured"),
+        (two_faced("return Pleases()") + PLEASES, VerdictKind.TAMPERED, "must fail was reported as passed"),
     ],
-    ids=["wrong and fast", "wrong when measured"],
+    ids=["wrong and fast", "wrong when measured", "pleases when measured"],
 )
 async def test_wrong_and_fast_is_not_paid(
-    verifier: TestsVerifier, task: Path, backend: DockerBackend, code: str, evidence: str
+    verifier: TestsVerifier, task: Path, backend: DockerBackend, code: str, kind: VerdictKind, evidence: str
 ) -> None:
     verdict = await verifier.grade(task, Submission(patch=patch("slow.py", code)), backend)
-    assert (verdict.kind, verdict.reward) == (VerdictKind.SCORED, 0.0), verdict
+    assert (verdict.kind, verdict.reward) == (kind, 0.0), verdict
     assert evidence in check(verdict).evidence
-
-
-@pytest.mark.docker
-async def test_what_knows_a_measured_run_is_found_out(
-    verifier: TestsVerifier, task: Path, backend: DockerBackend
-) -> None:
-    """It makes up what the measured test asks for; an inverted copy of that test asks for something else."""
-    verdict = await verifier.grade(task, Submission(patch=patch("slow.py", TWO_FACED)), backend)
-    assert verdict.reward == 0.0, verdict
 
 
 @pytest.mark.docker

@@ -25,6 +25,8 @@ TELLING_BYTES = 120
 # A run of this many code tokens of the solution, in the instruction, is no chance either.
 LEAKED_TOKENS = 24
 SHORT_INSTRUCTION = 60  # characters
+# What decides a reward beside tests, by its file in `tests/`.
+DECIDE = ("performance.json", "refactor.json")
 
 ADDRESS = re.compile(r"https?://\S+/(?:pull|pulls|commit|commits|compare|merge_requests)/\S+", re.I)
 FETCHES = re.compile(r"^\s*(?:RUN\b.*)?\b(?:git\s+(?:clone|fetch|pull)|curl|wget)\b", re.M)
@@ -129,7 +131,8 @@ def open_network(r: Reading) -> Iterator[Finding]:
 
 
 def nothing_decides(r: Reading) -> Iterator[Finding]:
-    if not (r.bundle.spec.fail_to_pass or r.bundle.spec.new):
+    more = any((r.bundle.tests / name).is_file() for name in DECIDE)
+    if not (r.bundle.spec.fail_to_pass or r.bundle.spec.new or more):
         yield "tests/spec.json", "no test decides the reward"
 
 
