@@ -55,7 +55,8 @@ def test_messages_are_compared_by_their_words() -> None:
 
 @pytest.mark.parametrize("line", [
     "receipt = pay()", "for receipt in all_of_them: pass", "def receipt(): pass", "x = lambda receipt: 1",
-    "import x as receipt", "# receipt and refund", 'assert add(1, 2) == "3 EUROS"', "assert overdrawn",
+    "import x as receipt", "it('tells refunded_total and EUR', () => {",
+    "# receipt and refund", 'assert add(1, 2) == "3 EUROS"', "assert overdrawn",
 ])  # fmt: skip
 def test_what_is_the_test_s_own_or_follows_is_not_found(line: str) -> None:
     assert found("Money can be given back.", line) == {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import builtins
 import keyword
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, pairwise
@@ -26,6 +27,7 @@ SHORT_LITERAL = 3
 NAME = re.compile(r"[A-Za-z_$][\w$]{2,}")
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|`[^`]*`")
 COMMENT = re.compile(r"^\s*(?://|# |#$|\*|/\*|--(?!-)|;|%|\"\"\")")
+TITLE = re.compile(r"\s*(?:\w+\.)?(?:it|test|describe|context|specify|suite|subtest|@test)\b[.(\s]")
 WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
 PIECE = re.compile(r"[^\w\s'-]|\d")  # what breaks a message into pieces: placeholders, punctuation, numbers
 # A name that a line binds for itself: its own function, variable, parameter or loop.
@@ -48,7 +50,7 @@ string struct sub super switch synchronized template testing then this throw thr
 typedef typeof uint16_t uint32_t uint64_t uint8_t undef undefined union unless unsigned unwrap use using
 usize var vec vector virtual void volatile wantarray warn warnings where while yield
 """
-LANGUAGES_OWN = frozenset((*keyword.kwlist, *dir(builtins), *_WORDS.split()))
+LANGUAGES_OWN = frozenset((*keyword.kwlist, *dir(builtins), *sys.stdlib_module_names, *_WORDS.split()))
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class _Candidate:
 
 def _line(where: str, line: str) -> _Line:
     cut = line[:LINE_CHARACTERS]
-    texts = tuple(text[1:-1] for text in QUOTED.findall(cut))
+    texts = () if TITLE.match(cut) else tuple(text[1:-1] for text in QUOTED.findall(cut))
     return _Line(where, frozenset(NAME.findall(QUOTED.sub(" ", cut))), texts)
 
 
