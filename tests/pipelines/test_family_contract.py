@@ -60,7 +60,10 @@ CASES = {
     ),
     "transform": Case(
         options=lambda folder: {
-            "where": "family = 'swe' AND source_date < '2024-03-06'", "kind": ("bug_injection", "commit_merge"), "variants": 1, "mutants": 2,
+            "where": "family = 'swe' AND source_date < '2024-03-06'",
+            "kind": ("bug_injection", "commit_merge"),
+            "variants": 1,
+            "mutants": 2,
             "seed": 3,
         },
         bad_options=lambda folder: {"where": "no_such_column = 1"},

@@ -17,7 +17,6 @@ from pipelines.swe.family import SweFamily, SweOptions
 from warehouse.loader import load
 from warehouse.settings import Settings
 
-
 STATS = '''\
 """What a list of numbers looks like."""
 

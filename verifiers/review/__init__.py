@@ -4,8 +4,8 @@ The answer is a file `review.json` in the tree, `{"findings": [{"file": …, "li
 the submission is a patch like any other. A finding matches a defect when it names its file and a line at most
 `window` lines from it; one finding counts for one defect and one defect for one finding. The reward is the
 harmonic mean of the share of findings that match (precision) and of defects that are found (recall), so that
-flagging everything is worth little: how little, the length of the change says (`blanket`). The claims are kept
-as evidence; whether one says the right thing about its line is not decided here.
+flagging everything is worth little: how little, the length of the change says (`blanket`). The claims are
+kept as evidence; whether one says the right thing about its line is not decided here.
 """
 
 from __future__ import annotations
