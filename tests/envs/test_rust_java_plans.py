@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +58,20 @@ def test_only_tests_in_files_of_their_own_are_run() -> None:
     refused = toolchain.plan(Upstream("x", "1", datetime.now(UTC), inline, inline))
     assert isinstance(refused, Broken)
     assert refused.reason == "no_tests"
+
+
+def test_an_old_cargo_is_given_every_file_by_name(tmp_path: Path) -> None:
+    files = {"Cargo.toml": CRATE, "tests/b.rs": ""}
+    old = next(recipe for recipe in plan(files) if recipe.suite == "bullseye")
+    words = re.search(r"\$\(.*\)", old.test[-1])
+    assert words is not None
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "b.rs").write_text("")
+    told = subprocess.run(
+        ["sh", "-c", f"echo {words[0]}"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "--test b"
+    assert "bullseye" not in {recipe.suite for recipe in plan(WORKSPACE | {"crates/a/Cargo.toml": CRATE})}
 
 
 def test_the_compiler_is_one_that_the_edition_allows() -> None:

@@ -35,6 +35,12 @@ HOME = f"{CACHE}/cargo"
 LOCK = f"{CACHE}/Cargo.lock"
 ENV = {"CARGO_HOME": HOME, "CARGO_INCREMENTAL": "0", "CARGO_TERM_COLOR": "never"}
 TEST = "cargo test --offline --no-fail-fast"
+ALL = "--test '*'"
+# That of bullseye knows no patterns of targets: there every file is named. Only a root's own files.
+PATTERNS_SINCE = (1, 55)
+NAMED = (
+    '$(for f in tests/*.rs; do [ -f "$f" ] || continue; f="${f##*/}"; printf " --test %s" "${f%.rs}"; done)'
+)
 
 _TEST_MODULE = re.compile(r"(?:tests?|.*_tests?|test_.*)\.rs")
 _STEERING = (
@@ -65,7 +71,8 @@ class RustToolchain(NativeToolchain):
             detail = "No file of its own holds tests: unit tests inside the sources cannot be hidden."
             return Broken("plan", detail, reason="no_tests")
         oldest = max((crate.oldest for crate in crates), default=(1, 0))
-        fitting = [entry for entry in RUST if entry[1] >= oldest]
+        everywhere = any("--workspace" in command and ALL in command for command in commands)
+        fitting = [e for e in RUST if e[1] >= (max(oldest, PATTERNS_SINCE) if everywhere else oldest)]
         when = upstream.date.date()
         chosen = [e for e in fitting if when < e[2]] + [e for e in reversed(fitting) if when >= e[2]]
         if not chosen:
@@ -94,6 +101,8 @@ class RustToolchain(NativeToolchain):
 def _recipes(
     suite: str, commands: tuple[str, ...], requirements: tuple[Requirement, ...], upstream: Upstream
 ) -> list[NativeRecipe]:
+    if next(version for name, version, _ in RUST if name == suite) < PATTERNS_SINCE:
+        commands = tuple(command.replace(ALL, NAMED) for command in commands)
     run = "; ".join(f"{command} || status=1" for command in commands)
     ahead = "; ".join(command.replace(TEST, f"{TEST} --no-run", 1) for command in commands)
     plain = NativeRecipe(
@@ -161,7 +170,7 @@ def _commands(tree: Tree, folders: tuple[str, ...]) -> tuple[str, ...]:
         filters = " ".join(shlex.quote(f"{name}::") for name in sorted(modules))
         commands.append(f"{TEST}{everywhere} {' '.join(targets)} -- {filters}")
     if integration:
-        commands.append(f"{TEST}{everywhere} --test '*'")
+        commands.append(f"{TEST}{everywhere} {ALL}")
     return tuple(commands)
 
 
