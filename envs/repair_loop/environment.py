@@ -11,6 +11,8 @@ from envs.languages.native import NativeRecipe, NativeToolchain, suites
 from envs.model import Model
 from envs.reasons import INFRASTRUCTURE, REASONS, classify
 from envs.repair_loop.loop import Job, Mended, Tried, mend
+from envs.repair_loop.memory import Memory
+from envs.repair_loop.proposal import Proposal, form_of
 from envs.sandbox import Network, Sandbox
 
 STAGES = ("plan", "resolve", "build", "import", "collect")
@@ -22,8 +24,12 @@ async def asked(
 ) -> BuiltEnvironment | BuildFailure:
     """What the model makes of a failure; the failure itself where nothing could come of asking."""
     model, start = Model.of(builder.settings), furthest(builder, plan)
-    if model is None or start is None or failure.reason in INFRASTRUCTURE:
+    form = start and form_of(start[0])
+    if model is None or start is None or form is None or failure.reason in INFRASTRUCTURE:
         return failure
+    memory = Memory.of(builder.settings, builder.toolchain.language, builder.upstream.name)
+    if remembered := await recalled(builder, start[0], memory.read(form)):
+        return remembered
     builder.progress(f"{builder.upstream.name}: {model.name} mends {failure.reason}")
 
     async def build(recipe: Recipe) -> Tried:
@@ -34,9 +40,9 @@ async def asked(
         return await builder.start(image, Network.ALLOWLIST)
 
     outcome = await mend(Job(builder.upstream, *start, build, trial), model, builder.settings)
-    if outcome is None:
-        return failure
     if isinstance(outcome, Mended):
+        if outcome.proposal is not None:
+            memory.add(outcome.proposal)
         return replace(outcome.environment, log=builder.trail.log, transcript=outcome.transcript)
     builder.trail.add(f"model: {outcome.reason}", outcome.detail)
     return BuildFailure(
@@ -64,6 +70,19 @@ def furthest(builder: Builder, plan: list[Any] | Broken) -> tuple[Recipe, Broken
         language=toolchain.language, suite=suite, framework="command", test=NOTHING, report="tap"
     )
     return blank, plan
+
+
+async def recalled(builder: Builder, recipe: Recipe, proposals: list[Proposal]) -> BuiltEnvironment | None:
+    """The first that mends this recipe too."""
+    for proposal in proposals:
+        try:
+            again = proposal.applied(recipe, builder.upstream)
+        except ValueError:
+            continue
+        outcome = await tried(builder, again)
+        if outcome.works:
+            return replace(outcome.environment, log=builder.trail.log)
+    return None
 
 
 async def tried(builder: Builder, recipe: Recipe) -> Tried:

@@ -79,6 +79,8 @@ class Mended:
 
     environment: Any
     transcript: bytes
+    proposal: Proposal | None = None
+    """What was submitted for it, where it works as a whole."""
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,13 @@ class Unmended:
     transcript: bytes
 
 
-async def mend(job: Job, model: Model, settings: Settings) -> Mended | Unmended | None:
-    """Let the model mend; None where its language has no form for recipes.
+async def mend(job: Job, model: Model, settings: Settings) -> Mended | Unmended:
+    """Let the model mend a recipe of a language that has a form for it.
 
     Raises SandboxError for infrastructure.
     """
     form = form_of(job.recipe)
-    if form is None:
-        return None
+    assert form is not None, job.recipe.language
     async with model:
         return await _Conversation(job, form, model, settings, Transcript(model.redacted)).run()
 
@@ -122,6 +123,7 @@ class _Conversation:
     partial: list[Any] = field(default_factory=list)
     """Environments that work, though a part of the suite could not be collected."""
     wrong: int = 0
+    submitted: Proposal | None = None
     started: float = field(default_factory=time.monotonic)
 
     async def run(self) -> Mended | Unmended:
@@ -232,6 +234,7 @@ class _Conversation:
         if any(_same(recipe, had) for had in (self.job.recipe, *self.built)):
             return "That recipe was built before, and failed: change something.", False, None
         self.built.append(recipe)
+        self.submitted = proposal
         self.transcript.add("built", recipe=recipe.model_dump(mode="json"))
         tried = await self.job.build(recipe)
         if tried.works:
@@ -247,7 +250,7 @@ class _Conversation:
 
     def _mended(self, environment: Any) -> Mended:
         self.transcript.add("outcome", reason="", detail="mended")
-        return Mended(environment, self.transcript.data)
+        return Mended(environment, self.transcript.data, self.submitted)
 
     def _ended(self, reason: str, detail: str) -> Mended | Unmended:
         """Without a whole environment; the one that collects most is better than none."""

@@ -24,6 +24,7 @@ from envs.languages.tree import Tree
 from envs.model import Model
 from envs.reasons import REASONS
 from envs.repair_loop.loop import Job, Mended, Tried, Unmended, mend
+from envs.repair_loop.memory import Memory
 from envs.repair_loop.proposal import NativeProposal, PythonProposal, Suite, form_of
 from envs.repair_loop.shell import shortened
 from envs.repair_loop.skills import skill
@@ -75,7 +76,6 @@ async def repaired(
         outcome = await mend(
             Job(UPSTREAM, recipe, BROKEN, builder.build, builder.open), Model(settings), settings
         )
-    assert outcome is not None
     assert endpoint.refused == []
     lines = [json.loads(line) for line in outcome.transcript.splitlines()]
     assert lines[0] == {"kind": "model", "name": "scripted"}
@@ -156,6 +156,7 @@ async def test_what_broke_comes_back_and_a_working_recipe_ends_it(tmp_path: Path
     outcome = await repaired(tmp_path, script, builder)
     assert isinstance(outcome, Mended)
     assert outcome.environment is environment
+    assert outcome.proposal == NativeProposal(why="utlist.h is in uthash-dev", packages=["uthash-dev"])
     first, second = builder.recipes
     assert isinstance(second, NativeRecipe)
     assert (first.suite, second.test, second.install) == ("bookworm", NATIVE.test, ("true",))
@@ -177,7 +178,21 @@ async def test_an_environment_that_works_in_part_is_better_than_none(tmp_path: P
     )
     outcome = await repaired(tmp_path, script, Builder(verdict))
     assert isinstance(outcome, Mended)
-    assert outcome.environment == Part(2)
+    assert (outcome.environment, outcome.proposal) == (Part(2), None)
+
+
+def test_what_worked_is_kept_and_what_is_damaged_forgotten(tmp_path: Path) -> None:
+    memory = Memory.of(Settings(home=tmp_path), "c", "lists")
+    assert memory.read(NativeProposal) == []
+    tried = [NativeProposal(why=str(i), packages=[f"lib{i}-dev"]) for i in range(5)]
+    for proposal in (*tried, tried[3]):
+        memory.add(proposal)
+    assert [proposal.why for proposal in memory.read(NativeProposal)] == ["3", "4", "2"]
+    assert memory.read(NativeProposal)[0].given() == {"packages": ("lib3-dev",)}
+    assert Memory.of(Settings(home=tmp_path), "c", "../lists").read(NativeProposal) == []
+    for damaged in (b"", b"{}", b"[1]", b'[{"why": "x", "install": ["a\\nb"]}]', b"\xff"):
+        memory.path.write_bytes(damaged)
+        assert memory.read(NativeProposal) == []
 
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
@@ -205,6 +205,32 @@ async def test_one_script_mends_what_rules_cannot(
     assert len(heard[1]) < 9_000
     assert heard[2].startswith("[killed at the time limit after")
     assert lines[-1] == {"kind": "outcome", "reason": "", "detail": "mended"}
+
+
+async def test_what_mended_a_project_is_tried_on_its_next_change(
+    docker: DockerBackend, docker_settings: Settings, tmp_path: Path
+) -> None:
+    """With no question asked."""
+    settings = Settings.model_validate(docker_settings.model_dump() | {"home": tmp_path / "home"})
+    first = PROJECTS["javascript"].upstream("till")
+    changed = Tree(
+        {**first.base, "till.js": b"exports.add = (...all) => all.reduce((a, b) => a + b);\n"},
+        first.base.modes,
+    )
+    second = replace(first, base=changed, gold=changed)
+    with serving(mender) as endpoint:
+        asked = [
+            await build_environment(
+                upstream, backend=docker, workdir=tmp_path, settings=with_model(settings, endpoint.url)
+            )
+            for upstream in (first, second)
+        ]
+        last = endpoint.requests[-1]
+    for built in asked:
+        assert isinstance(built, BuiltEnvironment), built
+        assert built.recipe.notes[-1] == "agent: the script prints TAP"
+    assert [bool(built.transcript) for built in asked] == [True, False]
+    assert len(endpoint.requests) == len({len(r["messages"]) for r in endpoint.requests}), last
 
 
 async def test_a_recipe_that_does_not_build_is_a_failure(
