@@ -146,8 +146,8 @@ def choose(
                     choice.query += f" AND status IN ({', '.join(map(repr, statuses))})"
                 if not con.execute("SELECT 1 FROM picked LIMIT 1").fetchone():
                     raise FactoryError(
-                        f"No {''.join(f'{status} ' for status in statuses)}task fits {where!r}, so nothing was "
-                        "exported; `verifactory tasks ls` shows what there is."
+                        f"No {''.join(f'{status} ' for status in statuses)}task fits {where!r}, so nothing "
+                        "was exported; `verifactory tasks ls` shows what there is."
                     )
                 yield choice
     except duckdb.Error as error:
