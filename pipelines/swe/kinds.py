@@ -100,7 +100,9 @@ OPENINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
     (
         "test",
-        _opening(r"((add|improve|extend|update|fix|cover)(s|ed|ing)? )?(an? |more |some )?([\w-]+ )?tests?"),
+        _opening(
+            r"((add|improve|extend|update|fix|cover)(s|ed|ing)? )?(an? |more |some )?([\w-]+ ){0,2}tests?"
+        ),
     ),
     (
         "bug_fix",

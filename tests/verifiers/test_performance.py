@@ -1,5 +1,6 @@
-"""Speed is graded by what the kernel counts: right and slow, wrong and fast, noisy, forged. Right and fast is a
-case of `test_kind_contract`.
+"""Speed is graded by what the kernel counts: wrong and fast, noisy, forged.
+
+Right and fast, and nothing done, are cases of `test_kind_contract`.
 """
 
 from __future__ import annotations
@@ -136,9 +137,9 @@ WRONG = FAST.replace("list(dict.fromkeys(items))", "sorted(items)")
 
 
 def two_faced(measured: str) -> str:
-    """Right where it is graded; where the workload runs, by the tests' file among its arguments, it is not."""
-    telling = f"    if sys.argv[-1] == 'tests/test_slow.py' and len(items) > 99:\n        {measured}\n    found = []\n"
-    return "import sys\n\n" + SLOW.replace("    found = []\n", telling)
+    """Right where it is graded and something else where it is measured, which it tells by its home."""
+    telling = f"    if '/tests/' not in os.environ['HOME'] and len(items) > 99:\n        {measured}\n"
+    return "import os\n\n" + SLOW.replace("    found = []\n", telling + "    found = []\n")
 
 
 PLEASES = """
