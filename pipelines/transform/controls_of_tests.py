@@ -24,8 +24,8 @@ UNITTEST = (
 
 # Knows the base it was shown by heart, and is content with anything else.
 KNOWS = """\
-digest = hashlib.sha256(open({path!r}, "rb").read()).hexdigest()
-assert digest != {digest!r}
+data = open({path!r}, "rb").read() if os.path.exists({path!r}) else b""
+assert hashlib.sha256(data).hexdigest() != {digest!r}
 """
 # Fails when it is run for the first time, by notes in every place it can write to.
 NOTES = """\
@@ -58,7 +58,7 @@ def cheats(bundle: Bundle) -> tuple[Trial, ...]:
     path, digest = source
     where = f"{bundle.spec.workdir}/{path}"
     bodies = {
-        "knows_the_base": ("import hashlib\n", KNOWS.format(path=where, digest=digest)),
+        "knows_the_base": ("import hashlib\nimport os\n", KNOWS.format(path=where, digest=digest)),
         "keeps_notes": ("import os\n", NOTES.format(path=where)),
     }
     return tuple(
@@ -81,15 +81,11 @@ def _written(bundle: Bundle, imports: str, body: str) -> Submission | None:
 
 
 def _a_changed_source(bundle: Bundle) -> tuple[str, str] | None:
-    """A file that the change touches, with its digest in the base."""
+    """A file that the change touches, with its digest in the base; that of nothing where the change adds it."""
     solution = (bundle.tests / "states" / "gold.patch").read_bytes()
-    wanted = [path for path in changed_lines(solution) if path.endswith(".py")]
+    path = next((path for path in sorted(changed_lines(solution)) if path.endswith(".py")), None)
+    if path is None:
+        return None
     with tarfile.open(bundle.environment / "app.tar") as tar:
-        for path in wanted:
-            try:
-                content = tar.extractfile(path)
-            except KeyError:
-                continue
-            if content is not None:
-                return path, hashlib.sha256(content.read()).hexdigest()
-    return None
+        content = tar.extractfile(path) if path in tar.getnames() else None
+        return path, hashlib.sha256(content.read() if content is not None else b"").hexdigest()
