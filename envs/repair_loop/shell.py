@@ -13,6 +13,7 @@ from envs.sandbox import ExecResult, Outcome, Sandbox, SandboxError
 HEAD, TAIL = 2_500, 5_000  # characters of a command's output that the model sees
 MOST_SECONDS = 600
 PREPARE_SECONDS = 300
+MOST_LOST = 2
 
 # As `envs.languages.layers` and the Dockerfiles have it when their commands start.
 PREPARE = (
@@ -30,16 +31,25 @@ class Shell:
     suite: str
     env: dict[str, str]
     """Variables of commands as `agent`, as the recipe has them."""
+    lost: int = 0
     _sandbox: Sandbox | None = None
 
     async def run(self, command: str, *, seconds: float, as_root: bool) -> str:
         """What the command said and how it ended, for the model."""
         sandbox = self._sandbox or await self._open()
         user, home = ("root", "/root") if as_root else ("agent", "/build")
-        ended = await sandbox.exec(
-            ["sh", "-c", command], timeout=min(seconds, MOST_SECONDS), user=user, workdir="/app",
-            env={**({} if as_root else self.env), "HOME": home, "DEBIAN_FRONTEND": "noninteractive"},
-        )  # fmt: skip
+        try:
+            ended = await sandbox.exec(
+                ["sh", "-c", command], timeout=min(seconds, MOST_SECONDS), user=user, workdir="/app",
+                env={**({} if as_root else self.env), "HOME": home, "DEBIAN_FRONTEND": "noninteractive"},
+            )  # fmt: skip
+        except SandboxError:
+            # A command may end its own sandbox; one that does so again and again is another matter.
+            self.lost += 1
+            if self.lost > MOST_LOST:
+                raise
+            await self.close()
+            return "[the sandbox is gone: the command ended it; the next one finds a fresh sandbox]"
         said = (ended.stdout + b"\n" + ended.stderr).decode("utf-8", "replace")
         return f"[{_ending(ended)} after {ended.seconds:.0f} s]\n{shortened(said)}"
 

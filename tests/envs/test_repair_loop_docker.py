@@ -19,11 +19,14 @@ from typing import Any
 import pytest
 from scripted_model import KEY, Raw, Say, Use, in_turn, serving
 
-from envs.builder import BuildFailure, BuiltEnvironment, build_environment
+from envs.builder import BuildFailure, BuiltEnvironment, build_environment, toolchain_image
 from envs.docker.backend import DockerBackend
 from envs.languages import Upstream
+from envs.languages.python import PythonRecipe, PythonToolchain
 from envs.languages.tree import EXECUTABLE, Tree
 from envs.model import metered
+from envs.repair_loop.shell import Shell
+from envs.sandbox import Limits, SandboxSpec
 from warehouse.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
@@ -284,3 +287,46 @@ async def test_where_no_recipe_could_help_no_model_is_asked(
         )  # fmt: skip
     assert isinstance(failure, BuildFailure)
     assert (failure.reason, endpoint.requests) == ("no_tests", [])
+
+
+async def test_a_shell_survives_its_sandbox(docker: DockerBackend, docker_settings: Settings) -> None:
+    """What a command breaks is the model's to hear, not a failure of the machine."""
+    recipe = PythonRecipe(
+        suite="bookworm", name="x", version="1", python="3.11", requires=(),
+        index_date=datetime(2023, 6, 1, tzinfo=UTC),
+    )  # fmt: skip
+    image = await toolchain_image(PythonToolchain(), recipe, docker, docker_settings)
+    limits = Limits(memory_mb=128)
+    shell = Shell(
+        Tree({"a/b.txt": b"text"}), lambda suite: docker.start(SandboxSpec(image=image, limits=limits)),
+        "bookworm", {"GREETING": "hello"},
+    )  # fmt: skip
+    try:
+        told = await shell.run(
+            "cat a/b.txt; echo $GREETING $HOME; id -un; touch made", seconds=60, as_root=False
+        )
+        assert told.endswith("]\ntexthello /build\nagent")
+        greedy = await shell.run("head -c 600000000 /dev/zero | tail", seconds=120, as_root=False)
+        assert greedy.startswith(("[killed at the memory limit", "[exit status 137", "[exit status 1 "))
+        gone = await shell.run("kill -9 -1; sleep 30", seconds=60, as_root=True)
+        assert "exit status 0" not in gone
+        await shell.reset("bookworm")
+        assert "b.txt" in await shell.run("ls a; ls made", seconds=60, as_root=False)
+    finally:
+        await shell.close()
+
+
+async def test_minutes_end_a_build(docker: DockerBackend, docker_settings: Settings, tmp_path: Path) -> None:
+    """Whatever the builder is doing when they are over."""
+    script = in_turn(
+        Use("submit_recipe", {"why": "waits", "report": "tap", "test": ["true"], "build": ["sleep 1000"]})
+    )
+    with serving(script) as endpoint:
+        settings = with_model(docker_settings, endpoint.url, repair_minutes=0.25)
+        failure = await build_environment(
+            PROJECTS["javascript"].upstream("waiting"), backend=docker, workdir=tmp_path, settings=settings
+        )
+    assert isinstance(failure, BuildFailure)
+    assert (failure.reason, failure.seconds < 600) == ("agent_budget", True)
+    assert "0.25 minutes were over" in failure.detail
+    assert len(endpoint.requests) == 1
