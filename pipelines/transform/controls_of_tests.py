@@ -81,7 +81,7 @@ def _written(bundle: Bundle, imports: str, body: str) -> Submission | None:
 
 
 def _a_changed_source(bundle: Bundle) -> tuple[str, str] | None:
-    """A file that the change touches and its digest in the base; where the change adds it, that of nothing."""
+    """A file that the change touches and its digest in the base, that of nothing where the change adds it."""
     solution = (bundle.tests / "states" / "gold.patch").read_bytes()
     path = next((path for path in sorted(changed_lines(solution)) if path.endswith(".py")), None)
     if path is None:
