@@ -60,7 +60,7 @@ def test_titles(title: str, kind: str, rule: str) -> None:
 def test_what_is_trusted_more_comes_first() -> None:
     by_author = Signs("refactor: faster lookups", labels=("bug",))
     assert [(tag.kind, tag.rule) for tag in tags(by_author)] == [
-        ("refactor", "conventional_prefix"), ("bug_fix", "label"), ("performance", "subject_says"),
+        ("refactor", "conventional_prefix"), ("bug_fix", "label"), ("performance", "subject_opens"),
     ]  # fmt: skip
     assert told("Lookups", labels=("good first issue", "Type: Performance")) == ("performance", "label")
     assert told("Lookups", sections=("Bug fixes",)) == ("bug_fix", "changelog_section")
@@ -192,11 +192,7 @@ def test_without_a_saving_the_slowest_are_tried() -> None:
     same = report(**{"test_quick": 0.001, "test_slow[1]": 1.0, "test_same": 0.2})
     found = workload.choose(SPEC, KEPT, same, same)
     assert found is not None
-    assert set(found.args) == {
-        "tests/test_a.py::test_slow",
-        "tests/test_a.py::test_same",
-        "tests/test_a.py::test_quick",
-    }
+    assert set(found.args) == {f"tests/test_a.py::test_{name}" for name in ("slow", "same", "quick")}
 
 
 def test_what_takes_no_time_cannot_be_measured() -> None:
@@ -212,8 +208,8 @@ def test_suites_that_are_a_command_run_as_they_are() -> None:
     assert found is not None
     assert found.args == ("./...",)
     module = TestSpec(runner="unittest", args=("tests/test_a.py", "tests/test_b.py"))
-    one = TestReport(results=(TestResult(id="tests.test_b.Case.test_x", status=TestStatus.PASSED, seconds=1.0),),
-                     outcome="finished", exit_code=0)  # fmt: skip
+    result = TestResult(id="tests.test_b.Case.test_x", status=TestStatus.PASSED, seconds=1.0)
+    one = TestReport(results=(result,), outcome="finished", exit_code=0)
     found = workload.choose(module, ("tests.test_b.Case.test_x",), one, one)
     assert found is not None
     assert found.args == ("tests/test_b.py",)
