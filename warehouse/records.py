@@ -118,7 +118,7 @@ class Task(Record):
     candidate_id: str
     environment_id: str
     family: str
-    kind: str = Field(description="bug_fix | feature")
+    kind: str = Field(description="bug_fix | feature | performance | refactor | swe_test | code_review | …")
     parent: str = Field("", description="Task this one was derived from.")
     repo: str
     language: str
