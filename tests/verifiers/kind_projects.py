@@ -185,8 +185,7 @@ def kinds_image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
 
 
 def bundle(
-    folder: Path, *, kind: str, about: str, gold: bytes, more: Mapping[str, bytes], hidden: bool = True,
-    **spec: Any,
+    folder: Path, *, kind: str, about: str, gold: bytes, more: Mapping[str, bytes], **spec: Any,
 ) -> Path:  # fmt: skip
     """A bundle whose tests are those of `about`, which all hold before and after."""
     environment = folder / "environment"
@@ -200,7 +199,7 @@ def bundle(
     }  # fmt: skip
     render(
         folder / "bundle", task_id=f"t-{kind}", kind=kind, repo="kinds", instruction=f"Do a {kind} task.\n",
-        environment_dir=environment, hidden={path: ("100644", FILES[path].encode())} if hidden else {},
+        environment_dir=environment, hidden={path: ("100644", b"# As upstream has it.\n" + FILES[path].encode())},
         gold_patch=gold, spec=TestSpec(**values), licenses={"MIT.txt": b"MIT"},
         metadata={"language": "python"}, more=more,
     )  # fmt: skip

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from typing import Any, Dict, List, Sequence  # noqa: UP035 - Python 3.9 evaluates aliases
+from collections.abc import Sequence
+from typing import Any
 
 ROBUST = 1.4826  # median absolute deviation → standard deviation
 CLEAR = 2.0  # gold's gain must be this many times the noise
 
-Block = Dict[str, Any]  # noqa: UP006
+Block = dict[str, Any]
 """{"base": [first, second], "gold": x, "submission": x or missing}"""
 
 
@@ -41,19 +42,19 @@ def noise(blocks: Sequence[Block]) -> float:
     return ROBUST * statistics.median(apart)
 
 
-def gains(blocks: Sequence[Block], arm: str) -> List[float]:  # noqa: UP006
+def gains(blocks: Sequence[Block], arm: str) -> list[float]:
     """What an arm saves of the base, block by block."""
     return [1.0 - b[arm] / statistics.fmean(b["base"]) for b in blocks]
 
 
-def finding(blocks: Sequence[Block], spec: Dict[str, Any]) -> Dict[str, Any]:  # noqa: UP006
+def finding(blocks: Sequence[Block], spec: dict[str, Any]) -> dict[str, Any]:
     """`verdict`: unstable | earned | missed | near (missed by less than the noise), and the numbers.
 
     Of blocks without a submission, `earned` says that gold is measurably faster.
     """
     floor = noise(blocks)
     gold = gains(blocks, "gold")
-    found: Dict[str, Any] = {  # noqa: UP006
+    found: dict[str, Any] = {
         "noise": floor, "gold": statistics.median(gold), "gold_p": sign_flip(gold), "blocks": len(blocks),
     }  # fmt: skip
     told = found["gold"] >= max(spec["least_gain"], CLEAR * floor) and found["gold_p"] <= spec["alpha"]
