@@ -193,13 +193,14 @@ def bundle(
     (environment / "app.tar").write_bytes(app_tar())
     (environment / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
     path = f"tests/test_{about}.py"
+    hidden = {path: ("100644", b"# As upstream has it.\n" + FILES[path].encode())}
     values: dict[str, Any] = {
         "runner": "unittest", "args": ("tests",), "pass_to_pass": TESTS,
         "protected": ("tests/",), "test_seconds": 60, "suite_seconds": 300, **spec,
     }  # fmt: skip
     render(
         folder / "bundle", task_id=f"t-{kind}", kind=kind, repo="kinds", instruction=f"Do a {kind} task.\n",
-        environment_dir=environment, hidden={path: ("100644", b"# As upstream has it.\n" + FILES[path].encode())},
+        environment_dir=environment, hidden=hidden,
         gold_patch=gold, spec=TestSpec(**values), licenses={"MIT.txt": b"MIT"},
         metadata={"language": "python"}, more=more,
     )  # fmt: skip
