@@ -16,13 +16,16 @@ from pipelines.swe.trees import Entry, Tree
 
 WORD = re.compile(r"[A-Za-z_$][\w$]{2,}")
 QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
-# A keyword before it; a C function, method or field; an assignment; a field with its type behind it.
+# A keyword before it; a C function, method or field; an assignment; a field with its type behind it; what a
+# keyword defines in an owner; R's arrow; Ruby's attributes; an exported list; a variant of an enumeration.
 DEFINES = (
     r"\b(?:func|fn|def|fun|function|class|struct|enum|union|interface|trait|impl|type|typedef|module|namespace"
     r"|const|let|var|val|static|public|protected|export|extern|sub|my|our|local|record|macro|define)\b"
     r"[^=;]*(?<![\w$.>]){0}(?![\w$])"
     r"|^(?!(?:return|else|case|goto|delete|throw|new|if|while)\b)(?:\w+\([\w\s*]+\))?[\w\s*&<>:,\[\]]*[\s*&]{0}\s*[(;\[]"
     r"|^{0}\s*\(.*\{$|(?:^|[\s.>]){0}\s*[:=](?!=)|^{0}\s+[\w*\[\].]+$"
+    r"|\b(?:def|function|sub)\s+[\w.:]+[.:]{0}(?![\w$])|^{0}\s*<<?-|\battr_\w+\b.*:{0}(?![\w$])"
+    r"|\bexports?\b.*[{,]\s*{0}\s*[,}]|^{0}(?:\([^)]*\))?,$"
 )
 BODY = re.compile(r"\s*(?:\{.*|=>.*|(?<![=!<>:])=(?![=>]).*|;|\\)\s*$", re.S)
 COMMENT = re.compile(r"^\s*(?://|#(?!\s*define)|\*|/\*|--|;|%)")
