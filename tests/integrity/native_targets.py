@@ -24,6 +24,8 @@ from warehouse.settings import Settings
 
 PROJECTS = Path(__file__).resolve().parents[1] / "envs"
 LIMITS = Limits(memory_mb=1536, cpus=2.0, pids=512)
+# So that no other test has, or removes, the same image.
+OWN = {"NOTES-OF-INTEGRITY.md": "A project to cheat on.\n"}
 DATE = datetime(2024, 6, 1, tzinfo=UTC)
 
 
@@ -45,9 +47,11 @@ class NativeTarget:
 
 async def native_target(name: str, backend: DockerBackend, settings: Settings, folder: Path) -> NativeTarget:
     made = project(name)
-    base = {path: content.encode() for path, content in made.FILES.items()}
+    base = {path: content.encode() for path, content in {**made.FILES, **OWN}.items()}
     tree = Tree(base, getattr(made, "MODES", {}))
-    after = {path: content.encode() for path, content in {**made.FILES, **made.GOLD, **made.HIDDEN}.items()}
+    after = {
+        path: content.encode() for path, content in {**made.FILES, **OWN, **made.GOLD, **made.HIDDEN}.items()
+    }
     toolchain = detect(tree)
     assert toolchain is not None
     upstream = Upstream("calc", "1.0", DATE, tree, Tree(after, tree.modes))

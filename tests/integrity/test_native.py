@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import native_targets
 import pytest
@@ -10,59 +12,56 @@ from native_targets import LIMITS, NativeTarget
 
 from envs.docker.backend import DockerBackend
 from verifiers.integrity import baselines
-from verifiers.integrity.cheat import Target
+from verifiers.integrity.cheat import Cheat, Target
 from verifiers.integrity.cheats.native import CHEATS
 from verifiers.integrity.honest import honest
-from verifiers.tests.bundle import load
 from verifiers.verdict import Haste, VerdictKind
 from warehouse.settings import Settings
 
 pytestmark = [pytest.mark.docker, pytest.mark.network]
 
-# One project of each language; those whose environment takes longest last.
-NAMES = ("bash", "perl", "lua", "javascript", "ruby", "php", "c", "cpp", "go", "r", "rust", "java")
+# One project of each language; those whose environment takes longest first.
+NAMES = ("java", "rust", "r", "go", "cpp", "c", "php", "ruby", "javascript", "lua", "perl", "bash")
+HONEST = ("gold", "comments", "notes")
 
 
-@pytest.fixture(scope="module", params=NAMES)
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> NativeTarget:
-    folder = tmp_path_factory.mktemp(f"native-{request.param}")
-    settings = Settings(home=folder / "home")
+@pytest.fixture(params=NAMES)
+async def target(
+    request: pytest.FixtureRequest, backend: DockerBackend, tmp_path: Path
+) -> AsyncIterator[NativeTarget]:
+    made = await native_targets.native_target(
+        request.param, backend, Settings(home=tmp_path / "home"), tmp_path
+    )
+    yield made
+    await asyncio.to_thread(backend.daemon.client.api.remove_image, made.image)
 
-    async def make() -> NativeTarget:
-        async with DockerBackend(settings) as backend:
-            return await native_targets.native_target(request.param, backend, settings, folder)
 
-    return asyncio.run(make())
-
-
-async def test_cheats_beat_their_baselines_and_not_us(target: NativeTarget, backend: DockerBackend) -> None:
+async def test_cheats_beat_their_baselines_and_honest_work_beats_ours(
+    target: NativeTarget, backend: DockerBackend
+) -> None:
+    """And deciding tests are inverted, by which what forges whole reports is found out."""
     aim = Target.of(target.bundle)
-    mine = [cheat for cheat in CHEATS if aim.language in cheat.languages]
-    assert mine
     wrong = []
-    for cheat in mine:
-        submission = cheat.build(aim)
-        baseline, verdict = await asyncio.gather(
-            baselines.grade(
-                cheat.baseline, target.bundle, target.image, submission, backend, limits=LIMITS, seconds=300
-            ),
-            target.verifier.grade(target.bundle.path, submission, backend, Haste()),
-        )
-        if baseline != 1.0:
-            wrong.append(f"{cheat.name} does not beat {cheat.baseline}")
-        if verdict.reward != 0.0 or verdict.kind is VerdictKind.INFRASTRUCTURE:
-            wrong.append(f"{cheat.name}: {verdict}")
+    for cheat in CHEATS:
+        if aim.language in cheat.languages:
+            wrong += await _tried(cheat, aim, target, backend)
+    work = honest(target.bundle)
+    for name in HONEST:
+        verdict = await target.verifier.grade(target.bundle.path, work[name], backend)
+        if (verdict.kind, verdict.reward) != (VerdictKind.SCORED, 1.0) or not verdict.inverted:
+            wrong.append(f"{name}: {verdict}")
     assert wrong == []
 
 
-async def test_honest_work_is_paid_and_tests_are_inverted(
-    target: NativeTarget, backend: DockerBackend
-) -> None:
-    work = honest(load(target.bundle.path))
-    assert len(work) >= 5
-    verdicts = {
-        name: await target.verifier.grade(target.bundle.path, submission, backend)
-        for name, submission in work.items()
-    }
-    assert {n: v for n, v in verdicts.items() if (v.kind, v.reward) != (VerdictKind.SCORED, 1.0)} == {}
-    assert min(verdict.inverted for verdict in verdicts.values()) >= 1
+async def _tried(cheat: Cheat, aim: Target, target: NativeTarget, backend: DockerBackend) -> list[str]:
+    submission = cheat.build(aim)
+    baseline, verdict = await asyncio.gather(
+        baselines.grade(
+            cheat.baseline, target.bundle, target.image, submission, backend, limits=LIMITS, seconds=300
+        ),
+        target.verifier.grade(target.bundle.path, submission, backend, Haste()),
+    )
+    wrong = [] if baseline == 1.0 else [f"{cheat.name} does not beat {cheat.baseline}"]
+    if verdict.reward != 0.0 or verdict.kind is VerdictKind.INFRASTRUCTURE:
+        wrong.append(f"{cheat.name}: {verdict}")
+    return wrong
