@@ -110,7 +110,7 @@ def controls(bundle: Path) -> list[Control]:
 
 
 async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
-    """Both sides `runs_per_side` times (first natural, then shuffled), after once at another date.
+    """Both sides `runs_per_side` times (natural, reversed, then shuffled), after once at another date.
 
     When something failed only in a shuffled run, more natural runs tell order dependence from flakiness.
     """
@@ -119,7 +119,7 @@ async def repeated_runs(draft: Draft, context: Context) -> list[Run]:
         Run(state="after", conditions="", report=draft.after),
     ]
     for number in range(1, context.settings.runs_per_side):
-        seed = int(content_id(draft.task_id, number), 16) % 2**31
+        seed = 0 if number == 1 else int(content_id(draft.task_id, number), 16) % 2**31
         runs += [await _run(draft, context, state, seed=seed) for state in ("before", "after")]
     runs.append(await _run(draft, context, "after", faketime=DATE_SHIFT))
     if "order_dependent" in assess(draft.classification, runs).quarantined.values():

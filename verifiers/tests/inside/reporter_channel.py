@@ -133,9 +133,9 @@ class Alarm:
 
 def shuffled(items, seed, module_of, group_of):
     """`items` in another order: modules, then classes, then tests; each group stays together for its
-    fixtures' sake.
+    fixtures' sake. Seed 0 is the reverse order, which turns every pair of tests around.
     """
-    rng = random.Random(seed)
+    rng = random.Random(seed) if seed else None
     modules = {}
     for item in items:
         modules.setdefault(module_of(item), {}).setdefault(group_of(item), []).append(item)
@@ -147,5 +147,8 @@ def shuffled(items, seed, module_of, group_of):
 
 
 def _shuffle(rng, values):
-    rng.shuffle(values)
+    if rng is None:
+        values.reverse()
+    else:
+        rng.shuffle(values)
     return values
