@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipelines.export.patches import with_exact_patches
-from pipelines.export.selection import Selected, Selection, select
+from pipelines.export.selection import LeftOut, Selected, Selection, select
 from pipelines.export.shards import by_split, write_parquet
 from warehouse.errors import FactoryError
 from warehouse.export.card import Card
@@ -59,7 +59,7 @@ def row(selected: Selected) -> dict[str, str]:
 
 
 def select_swe(settings: Settings, where: str) -> Selection:
-    """As `select`; every task among them is of family swe and has exact patches."""
+    """As `select`; every task among them is of family swe, decided by tests, and has exact patches."""
 
     def prepare(task: Task) -> Task:
         if task.family != "swe":
@@ -67,6 +67,8 @@ def select_swe(settings: Settings, where: str) -> Selection:
                 f"Task {task.task_id} is of family {task.family!r}, and only 'swe' tasks are SWE-bench rows; "
                 "add family = 'swe' to --where."
             )
+        if not (task.fail_to_pass or task.new_tests):
+            raise LeftOut("more than tests decides its reward, which SWE-bench rows cannot say")
         return with_exact_patches(settings, task)
 
     return select(settings, where, prepare=prepare)

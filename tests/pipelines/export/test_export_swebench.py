@@ -81,3 +81,14 @@ def test_other_families_are_refused(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(FactoryError, match="family 'office'"):
         EXPORTERS["swebench"](settings, "true", tmp_path / "rows")
     assert EXPORTERS["swebench"](settings, "family = 'swe'", tmp_path / "rows").rows == 4
+
+
+def test_what_more_than_tests_decides_is_left_out(settings: Settings, tmp_path: Path) -> None:
+    """A row of such a task would pay for doing nothing."""
+    with Outbox(settings) as outbox:
+        task = tasks(settings)[f"{7:020x}"]
+        measured = {"task_id": "f" * 20, "kind": "performance", "fail_to_pass": (), "new_tests": ()}
+        outbox.append([task.model_copy(update=measured)])
+        outbox.append([TaskEvent(task_id="f" * 20, event="status", value="published", run_id="run")])
+    load(settings)
+    assert EXPORTERS["swebench"](settings, "true", tmp_path / "rows").rows == 4
