@@ -20,6 +20,7 @@ from pipelines.swe.kinds import Tag
 from pipelines.swe.trees import ObjectStore
 from verifiers import performance, refactor
 from verifiers.performance import Measured, PerformanceSpec
+from verifiers.performance.inside.significance import CLEAR
 from verifiers.refactor import RefactorSpec
 
 NO_TEST_TELLS = "no_fail_to_pass"
@@ -58,7 +59,7 @@ async def _performance(draft: Draft, tag: Tag, context: Context) -> Done[Draft] 
     findings = {name: measured.finding(spec, name) for name in ("cpu", "wall")} if measured.blocks else {}
     measure = next((name for name, seen in findings.items() if seen["verdict"] == "earned"), "")
     if not measure:
-        return _not_faster(measured, findings)
+        return not_faster(spec, measured)
     spec = spec.model_copy(update={"measure": measure})
     text = _instruction(draft, _section(draft, found, measure))
     return Done(
@@ -71,13 +72,13 @@ async def _performance(draft: Draft, tag: Tag, context: Context) -> Done[Draft] 
     )  # fmt: skip
 
 
-def _not_faster(measured: Measured, findings: Mapping[str, dict[str, float]]) -> Rejected:
-    """`unstable` where noise is above the effect or hides it, `not_faster` where there is none to hide."""
-    if measured.unstable or not findings:
+def not_faster(spec: PerformanceSpec, measured: Measured) -> Rejected:
+    """`unstable` where the noise could hide a gain that would count, `not_faster` where it could not."""
+    if measured.unstable or not measured.blocks:
         return Rejected("unstable", measured.unstable)
-    seen = findings["cpu"]
+    seen = measured.finding(spec, "cpu")
     told = f"gold saves {seen['gold']:.1%} of CPU time (p {seen['gold_p']:.3f}), noise {seen['noise']:.1%}"
-    return Rejected("unstable" if seen["gold"] > 0.5 * seen["noise"] else "not_faster", told)
+    return Rejected("unstable" if CLEAR * seen["noise"] > spec.least_gain else "not_faster", told)
 
 
 async def _measured(draft: Draft, spec: PerformanceSpec, context: Context) -> Measured:
