@@ -15,7 +15,7 @@ from verifiers import review
 from verifiers.review import ANSWER, Defect, ReviewSpec, ReviewVerifier
 from verifiers.tests.bundle import Bundle, render
 from verifiers.tests.spec import TestSpec
-from verifiers.verdict import Submission, VerdictKind
+from verifiers.verdict import Submission, Verdict, VerdictKind
 
 Finding = tuple[str, int, str]
 SPEC = ReviewSpec(
@@ -50,6 +50,17 @@ def verifier(image: BuiltImage, limits: Limits) -> ReviewVerifier:
         return image
 
     return ReviewVerifier(image_for, limits=limits)
+
+
+async def _grade(
+    verifier: ReviewVerifier, bundle: Path, submission: Submission, backend: DockerBackend
+) -> Verdict:
+    """The verdict; what fails for infrastructure is tried again, as the factory does."""
+    for _ in range(3):
+        verdict = await verifier.grade(bundle, submission, backend)
+        if verdict.kind is not VerdictKind.INFRASTRUCTURE:
+            return verdict
+    pytest.fail(f"three gradings failed for infrastructure: {verdict.reason}")
 
 
 def _patch(text: str) -> bytes:
@@ -89,7 +100,7 @@ class TestReviews:
     ) -> None:
         findings, reward = ANSWERS[name]
         submission = Submission(patch=_patch(review.answer(findings).decode()))
-        verdicts = [await verifier.grade(bundle, submission, backend) for _ in range(1 + (name == "all"))]
+        verdicts = [await _grade(verifier, bundle, submission, backend) for _ in range(1 + (name == "all"))]
         for verdict in verdicts:
             assert (verdict.kind, verdict.reward) == (VerdictKind.SCORED, reward), verdict.checks
         assert verdicts[0].checks == verdicts[-1].checks
@@ -98,7 +109,7 @@ class TestReviews:
         self, bundle: Path, verifier: ReviewVerifier, backend: DockerBackend
     ) -> None:
         for patch in (b"", diff("calc.py", projects.CALC, projects.FIXED)):
-            verdict = await verifier.grade(bundle, Submission(patch=patch), backend)
+            verdict = await _grade(verifier, bundle, Submission(patch=patch), backend)
             assert (verdict.kind, verdict.reward) == (VerdictKind.SCORED, 0.0)
             assert verdict.reason == "no review was written"
 
@@ -106,7 +117,7 @@ class TestReviews:
     async def test_what_is_no_answer_is_malformed(
         self, name: str, bundle: Path, verifier: ReviewVerifier, backend: DockerBackend
     ) -> None:
-        verdict = await verifier.grade(bundle, Submission(patch=_patch(MALFORMED[name] + "\n")), backend)
+        verdict = await _grade(verifier, bundle, Submission(patch=_patch(MALFORMED[name] + "\n")), backend)
         assert (verdict.kind, verdict.reward) == (VerdictKind.MALFORMED, 0.0)
 
     async def test_a_link_is_no_answer(
@@ -116,7 +127,7 @@ class TestReviews:
             f"diff --git a/{ANSWER} b/{ANSWER}\nnew file mode 120000\n--- /dev/null\n+++ b/{ANSWER}\n"
             "@@ -0,0 +1 @@\n+/tests/review.json\n\\ No newline at end of file\n"
         ).encode()
-        verdict = await verifier.grade(bundle, Submission(patch=patch), backend)
+        verdict = await _grade(verifier, bundle, Submission(patch=patch), backend)
         assert (verdict.kind, verdict.reward) == (VerdictKind.MALFORMED, 0.0)
 
 
