@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DOCKERFILE
 from verifier_projects import diff
 
 from envs.builder import toolchain_image
@@ -26,6 +25,16 @@ from verifiers.tests.bundle import render
 from verifiers.tests.spec import TestSpec
 from warehouse.records import content_id
 from warehouse.settings import Settings
+
+DOCKERFILE = """\
+ARG BASE
+FROM $BASE
+RUN python3 -m venv --without-pip /opt/venv
+ADD app.tar /app/
+RUN cd /app && git init -q && git add -A -f && \\
+    git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
+    echo /app > "$(ls -d /opt/venv/lib/python*/site-packages)/app.pth"
+"""
 
 SLOW = '''\
 """Lists without repetitions."""
