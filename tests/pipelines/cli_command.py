@@ -24,6 +24,7 @@ QUICK = {
     "VERIFACTORY_SUITE_SECONDS": "120",
     "VERIFACTORY_RUNS_PER_SIDE": "1",
     "VERIFACTORY_PARALLEL": "2",
+    "VERIFACTORY_CERTIFY": "false",
 }
 TABLES = (
     "sources", "candidates", "environments", "tasks", "task_events",
