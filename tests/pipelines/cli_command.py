@@ -99,7 +99,8 @@ class Command:
                 assert list(unit.glob("*.parquet"))
         if (self.home / "browse.duckdb").exists():
             self.counts()
-        assert self.left_behind() == []
+        left = self.left_behind()
+        assert left == [], left
 
     def left_behind(self) -> list[str]:
         """Containers and networks of this home, running or not."""
