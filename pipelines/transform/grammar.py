@@ -40,7 +40,8 @@ def mutations(path: str, language: str, data: bytes) -> Iterator[Mutation]:
 @cache
 def _parser(language: str) -> Parser:
     grammar = GRAMMARS[language]
-    return Parser(Language(getattr(importlib.import_module(grammar.module), grammar.function)()))
+    capsule: object = getattr(importlib.import_module(grammar.module), grammar.function)()
+    return Parser(Language(capsule))
 
 
 def _inside_functions(root: Node, grammar: Grammar) -> Iterator[tuple[Node, str]]:
