@@ -76,17 +76,24 @@ class Networks:
     _wires: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _one_proxy: threading.Lock = field(default_factory=threading.Lock)
+    _closed: bool = False
 
     def open(self, client: DockerClient, policy: Policy, proxy_image: str) -> Wire:
         """A fresh wire to the proxy of `policy`, which is started when it is the first."""
         with self._one_proxy:
+            if self._closed:
+                raise SandboxError("The sandboxes of this process are being put away.")
             proxy = self._proxies.get(policy)
             if proxy is None or not _runs(client, proxy):
                 proxy = self._start_proxy(client, policy, proxy_image)
                 self._proxies[policy] = proxy
         name, subnet = self._create_network(client)
         with self._lock:
+            late = self._closed
             self._wires.add(name)
+        if late:
+            self.close_wire(client, name)
+            raise SandboxError("The sandboxes of this process are being put away.")
         address = str(subnet[2])  # the first is the bridge's by convention, and stays unused
         try:
             client.api.connect_container_to_network(proxy, name, ipv4_address=address)
@@ -168,7 +175,9 @@ class Networks:
             return
 
     def close(self, client: DockerClient) -> None:
-        with self._lock:
+        """Remove them all; one that is being started is waited for, and none is started after that."""
+        with self._one_proxy, self._lock:
+            self._closed = True
             wires, proxies = list(self._wires), list(self._proxies.values())
             self._proxies.clear()
         for proxy in proxies:
