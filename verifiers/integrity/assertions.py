@@ -190,9 +190,11 @@ LINES: dict[str, Lines] = {
              r"|function\s+(?:\w+[.:])?(?P<other>[tT]est\w*))",
     ),
     "r": Lines(
-        rules=((r"^\s*(?P<x>expect_true|expect_false)\s*\(", _both_ways({"expect_true": "expect_false"})),
-               (r"^\s*expect_(?:equal|identical)\(.*,\s*(?P<x>)\d+(?:\.\d+)?L?\s*\)\s*$", _NUMBER),
-               (r"^\s*expect_(?:equal|identical)\(.*,\s*\"(?P<x>)[^\"]*\"\s*\)\s*$", {"": "x"})),
+        rules=((r"(?:^|[\s,{(])(?P<x>expect_true|expect_false)\s*\(", _both_ways({"expect_true": "expect_false"})),
+               (r"(?:^|[\s,{(])expect_(?:equal|identical)\(.*,\s*(?P<x>)\d+(?:\.\d+)?L?\s*\)[\s)}]*$",
+                _NUMBER),
+               (r"(?:^|[\s,{(])expect_(?:equal|identical)\(.*,\s*\"(?P<x>)[^\"]*\"\s*\)[\s)}]*$",
+                {"": "x"})),
         test=r"^\s*test_that\(\s*(?P<q>[\"'])(?P<name>.*?)(?P=q)\s*,",
     ),
 }  # fmt: skip
