@@ -190,7 +190,8 @@ LINES: dict[str, Lines] = {
              r"|function\s+(?:\w+[.:])?(?P<other>[tT]est\w*))",
     ),
     "r": Lines(
-        rules=((r"(?:^|[\s,{(])(?P<x>expect_true|expect_false)\s*\(", _both_ways({"expect_true": "expect_false"})),
+        rules=((r"(?:^|[\s,{(])(?P<x>expect_true|expect_false)\s*\(",
+                _both_ways({"expect_true": "expect_false"})),
                (r"(?:^|[\s,{(])expect_(?:equal|identical)\(.*,\s*(?P<x>)\d+(?:\.\d+)?L?\s*\)[\s)}]*$",
                 _NUMBER),
                (r"(?:^|[\s,{(])expect_(?:equal|identical)\(.*,\s*\"(?P<x>)[^\"]*\"\s*\)[\s)}]*$",
