@@ -1,0 +1,1 @@
+"""Sequences that share prefixes, as trees: merged, split, executed, checked against separate paths."""
