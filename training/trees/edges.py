@@ -65,11 +65,11 @@ class Sample:
 class Edges:
     """The supervised edges of a forest and the (path, edge) pairs on them.
 
-    child_E     token the edge leads to, ascending
+    child_E     token the edge leads to; edges stand by the token they leave, then by this
     target_E    its id
     row_E       which row the edge leaves
     source_R    the token of each row, ascending
-    edge_M, path_M, weight_M, advantage_M, behaviour_M   the pairs, path by path
+    edge_M, path_M, weight_M, advantage_M, behaviour_M   the pairs, edge by edge, then by path
     """
 
     child_E: Ints
@@ -86,8 +86,25 @@ class Edges:
         """E, the number of supervised edges."""
         return len(self.child_E)
 
+    def leaving(self, start: int, stop: int) -> Edges:
+        """The edges that leave the tokens `start:stop`, whose sources are counted from `start`."""
+        r0, r1 = np.searchsorted(self.source_R, (start, stop))
+        e0, e1 = np.searchsorted(self.row_E, (r0, r1))
+        m0, m1 = np.searchsorted(self.edge_M, (e0, e1))
+        return Edges(
+            child_E=self.child_E[e0:e1],
+            target_E=self.target_E[e0:e1],
+            row_E=self.row_E[e0:e1] - r0,
+            source_R=self.source_R[r0:r1] - start,
+            edge_M=self.edge_M[m0:m1] - e0,
+            path_M=self.path_M[m0:m1],
+            weight_M=self.weight_M[m0:m1],
+            advantage_M=None if self.advantage_M is None else self.advantage_M[m0:m1],
+            behaviour_M=None if self.behaviour_M is None else self.behaviour_M[m0:m1],
+        )
+
     def collapsed(self, values_M: Any) -> Floats:
-        """Σ over the pairs of each edge, in the order of the paths."""
+        """Σ over the pairs of each edge."""
         values_M = np.asarray(values_M, np.float64)
         return np.bincount(self.edge_M, values_M, len(self.child_E)).astype(np.float64, copy=False)
 
@@ -105,18 +122,22 @@ def edges_of(trie: Trie, samples: Sequence[Sample]) -> Edges:
         child.append(trie.path(index)[at])
         path.append(np.full(len(at), index))
     child_M = _joined(child, np.int64)
-    child_E, edge_M = np.unique(child_M, return_inverse=True)
-    source_R, row_E = np.unique(trie.parent_T[child_E], return_inverse=True)
+    source_M = trie.parent_T[child_M]
+    order_M = np.lexsort((child_M, source_M))  # stable: pairs of an edge stay in the order of their paths
+    child_M, source_M = child_M[order_M], source_M[order_M]
+    first_M = np.diff(child_M, prepend=-1) != 0
+    child_E = child_M[first_M]
+    source_R, row_E = np.unique(source_M[first_M], return_inverse=True)
     return Edges(
         child_E=child_E,
         target_E=trie.tokens_T[child_E],
         row_E=row_E,
         source_R=source_R,
-        edge_M=edge_M,
-        path_M=_joined(path, np.int64),
-        weight_M=_picked(samples, "weight_S", where, needed=True),
-        advantage_M=_picked(samples, "advantage_S", where),
-        behaviour_M=_picked(samples, "behaviour_S", where),
+        edge_M=np.cumsum(first_M) - 1,
+        path_M=_joined(path, np.int64)[order_M],
+        weight_M=_picked(samples, "weight_S", where, order_M, needed=True),
+        advantage_M=_picked(samples, "advantage_S", where, order_M),
+        behaviour_M=_picked(samples, "behaviour_S", where, order_M),
     )
 
 
@@ -124,7 +145,9 @@ def _joined(parts: list[Any], kind: Any) -> Any:
     return np.concatenate(parts).astype(kind) if parts else np.empty(0, kind)
 
 
-def _picked(samples: Sequence[Sample], name: str, where: list[Ints], needed: bool = False) -> Any:
+def _picked(
+    samples: Sequence[Sample], name: str, where: list[Ints], order_M: Ints, needed: bool = False
+) -> Any:
     """A field of all samples at the learnt tokens; None where no sample has it."""
     given = [getattr(sample, name) is not None for sample in samples]
     if not needed and not any(given):
@@ -133,7 +156,5 @@ def _picked(samples: Sequence[Sample], name: str, where: list[Ints], needed: boo
         raise FactoryError(
             f"Only {sum(given)} of {len(given)} samples have {name}; give it to all of them or to none."
         )
-    return _joined(
-        [np.asarray(getattr(s, name), np.float64)[at] for s, at in zip(samples, where, strict=True)],
-        np.float64,
-    )
+    parts = [np.asarray(getattr(s, name), np.float64)[at] for s, at in zip(samples, where, strict=True)]
+    return _joined(parts, np.float64)[order_M]
