@@ -1,8 +1,8 @@
 """How large a model is, as data, and how many parameters that makes. Takes no torch.
 
-Three presets: `tiny` for tests, `small` (about 100 M parameters) for one machine, `m2` with the published sizes
-of MiniMax-M2. Every size is a setting. Fixed are only the kinds of parts: grouped-query attention with one
-RMS norm over all query (key) heads before the partial rotation, sigmoid gates with a selection bias,
+Three presets: `tiny` for tests, `small` (about 100 M parameters) for one machine, `m2` with the published
+sizes of MiniMax-M2. Every size is a setting. Fixed are only the kinds of parts: grouped-query attention with
+one RMS norm over all query (key) heads before the partial rotation, sigmoid gates with a selection bias,
 fine-grained experts without a shared one, no biases, an output head of its own unless `tied`.
 """
 

@@ -15,6 +15,7 @@ Shapes: T tokens, D hidden, E experts, K experts per token, M = T · K rows sort
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -48,6 +49,17 @@ class Router(nn.Module):
             routes_TK = live_TK if routes_TK is None else torch.where(routes_TK < 0, live_TK, routes_TK)
         weights_TK = gates_TE.gather(1, routes_TK)
         return routes_TK, weights_TK / weights_TK.sum(-1, keepdim=True)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Router:
+        """Moves and casts as any module does, but never below float32: a bias moves in steps of 10⁻³."""
+
+        def wide(tensor: Tensor) -> Tensor:
+            cast = fn(tensor)
+            high = torch.promote_types(cast.dtype, torch.float32)
+            return cast if cast.dtype == high else tensor.to(device=cast.device, dtype=high)
+
+        super()._apply(wide, recurse)
+        return self
 
     @torch.no_grad()
     def balance(self, counts_E: Tensor, rate: float) -> None:

@@ -35,7 +35,8 @@ class Forest:
 
     Node arrays are numpy (plans are made on the host), token arrays torch. `count_T` is how many sequences
     pass through a token, which weights statistics only, never states. `routes_TLK`, where given, are the
-    experts to be used instead of the router's own choice; L is the trunk's layers or these and every MTP depth.
+    experts to be used instead of the router's own choice, -1 where it is to choose; L is the trunk's layers,
+    or these and all MTP depths.
     """
 
     tokens_T: Tensor
@@ -141,8 +142,8 @@ class Forest:
     def without_first(self, depth: int) -> tuple[Forest, Tensor]:
         """The forest without the first `depth` tokens of each path, and the rows of T that stay.
 
-        An MTP module of that depth has a state for exactly these tokens. Counts stay; `routes_TLK` goes with its rows.
-        Positions count from what is left of the path: a token at `p` stands at `p - depth`.
+        An MTP module of that depth has a state for exactly these tokens. Positions count from what is left of
+        the path: a token at `p` stands at `p - depth`.
         """
         key = ("without_first", depth)
         if key not in self._cache:

@@ -1,8 +1,8 @@
 """The whole model on a forest of tokens: embedding, trunk, MTP depths, one output head.
 
 `states` returns a state per token; the head is applied by the caller, and only to the rows from which an
-edge is learnt, since the vocabulary is the widest product of a small model. Nothing is cast down: norms, gates,
-softmax and logits are computed in at least float32, and a float64 model stays float64 throughout.
+edge is learnt, since the vocabulary is the widest product of a small model. Nothing is cast down: norms,
+gates, softmax and logits are computed in at least float32, and a float64 model stays float64 throughout.
 
 Shapes: T tokens, P tokens of an earlier path, D hidden, V vocabulary, L routers (trunk blocks, then MTP
 depths), K experts per token; rows E of `logits` are edges, E of `expert_counts_LE` experts.
@@ -91,7 +91,7 @@ class Model(nn.Module):
         for depth in range(1, len(self.mtp) + 1):
             x_TD, routes_TK, kv, kept = self._depth(depth, residuals[-1], forest, past)
             residuals.append(x_TD)
-            normed.append(self.mtp[depth - 1].norm(x_TD))
+            normed.append(self.depth(depth).norm(x_TD))
             routes.append(routes_TK)
             keys.append(kv)
             counts.append(expert_counts(routes_TK[kept], forest.count_T[kept], self.config.experts))
@@ -110,10 +110,16 @@ class Model(nn.Module):
         high = torch.promote_types(rows_ED.dtype, torch.float32)
         return F.linear(rows_ED.to(high), weight_VD.to(high))
 
+    def depth(self, depth: int) -> MtpModule:
+        """The MTP module that looks `depth` tokens further than the trunk."""
+        module = self.mtp[depth - 1]
+        assert isinstance(module, MtpModule)
+        return module
+
     def _depth(
         self, depth: int, before_TD: Tensor, forest: Forest, past: Past | None
     ) -> tuple[Tensor, Tensor, KeyValues, Tensor]:
-        """Depth `depth` from the states `before_TD` of depth - 1: states and routes of all T, and its rows."""
+        """Depth `depth` from the states `before_TD` of depth - 1: states and routes of all T, its rows."""
         left, kept_U = forest.without_first(depth)
         parent_U = forest.parent_T[kept_U]
         if past is None or depth > forest.past:
@@ -121,7 +127,7 @@ class Model(nn.Module):
         else:
             parent_UD = torch.cat((past.tails_D[depth - 1][None], before_TD)).index_select(0, parent_U + 1)
         layer = self.config.layers + depth - 1
-        state_UD, routes_UK, keys = self.mtp[depth - 1](
+        state_UD, routes_UK, keys = self.depth(depth)(
             self.embedding(left.tokens_T),
             parent_UD,
             left,
@@ -150,8 +156,9 @@ class Model(nn.Module):
             (n, self.config.experts_per_token) for n in layers
         ]:
             raise FactoryError(
-                f"The routes have shape {tuple(forest.routes_TLK.shape)}, but the model has {layers[0]} routers "
-                f"({layers[1]} with MTP) of {self.config.experts_per_token} experts; replay only its own routes."
+                f"The routes have shape {tuple(forest.routes_TLK.shape)}, but the model has {layers[0]} "
+                f"routers ({layers[1]} with MTP) of {self.config.experts_per_token} experts; "
+                "replay only routes of the same model."
             )
 
 

@@ -6,8 +6,8 @@ of a tree has one parent, hence one state per depth, whatever branches below it:
 much as the trunk does. Depth k has no state for the first k tokens of a path; the rest is a forest of its
 own, with positions counted from its own roots (`Forest.without_first`).
 
-The step: x = W [norm_e(embedding of t) ; norm_h(state of parent)], then a block, then a norm before the shared head. State 0 is
-the trunk's residual stream before its last norm.
+The step: x = W [norm_e(embedding of t) ; norm_h(state of parent)], then a block, then a norm before the
+shared head. State 0 is the trunk's residual stream before its last norm.
 
 Shapes: T tokens of the batch, U tokens that the depth has a state for, D hidden, K experts per token.
 """
