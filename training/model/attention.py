@@ -3,8 +3,9 @@
 Queries are taken in *chunks*: at most `CHUNK` tokens that stand side by side. In depth-first order whatever
 any of them may see outside the chunk lies on the path of the chunk's first token, so one list of key spans
 serves all, and what a query may see of them is a prefix: up to the position where its own path leaves the
-first's. A chunk takes in further nodes (short siblings, short sequences) only while the keys this computes
-in vain cost less than another call would. One chunk × span mask is all that is ever masked.
+first's. A chunk takes in further nodes (short siblings, short sequences) only while the pairs this computes
+in vain cost less than another call would, and is as long as makes calls and its own triangle of masked
+pairs cheapest together. One chunk × span mask is all that is ever masked.
 
 Query heads of a group are laid as rows beside each other, so keys and values are never repeated. Scores
 are made again backward from the saved log-sum-exp; gradients of keys and values are added in place, span by
@@ -26,8 +27,10 @@ from torch.autograd.function import once_differentiable
 
 from training.model.layout import Forest
 
-CHUNK = 256  # query tokens a call
-VAIN = 1 << 15  # query × key pairs that may be computed in vain rather than start another call
+SMALLEST, LARGEST = 64, 256  # query tokens a chunk
+# What starting another chunk costs forward and backward, in products of scores: pairs × heads × width.
+# On two cores 64 to 128 rows of 8 × 64 were fastest. A GPU's is a guess by its launches.
+CALL = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,27 @@ def attend(
     if past is not None:
         k_TGD, v_TGD = torch.cat((past[0], k_TGD)), torch.cat((past[1], v_TGD))
     q_TGRD = q_THD.unflatten(1, (groups, heads // groups))
-    return _Attention.apply(q_TGRD, k_TGD, v_TGD, plan(forest, q_THD.device)).flatten(1, 2)
+    chunks = plan(forest, q_THD.device, heads * q_THD.shape[2])
+    return _Attention.apply(q_TGRD, k_TGD, v_TGD, chunks).flatten(1, 2)
 
 
-def plan(forest: Forest, device: torch.device) -> list[Chunk]:
-    """The chunks of `forest`, made once for all layers."""
-    key = ("chunks", str(device))
+def plan(forest: Forest, device: torch.device, width: int) -> list[Chunk]:
+    """The chunks of `forest` for `width` = H · D, made once for all layers."""
+    pairs = CALL.get(device.type, CALL["cuda"]) // width
+    key = ("chunks", str(device), pairs)
     if key not in forest._cache:
-        forest._cache[key] = [_chunk(forest, start, stop, device) for start, stop in _ranges(forest)]
+        ranges = _ranges(forest, _rows_of(pairs), pairs)
+        forest._cache[key] = [_chunk(forest, start, stop, device) for start, stop in ranges]
     return forest._cache[key]
 
 
-def _ranges(forest: Forest) -> list[tuple[int, int]]:
-    """Where chunks start and stop: greedily, node after node."""
+def _rows_of(pairs: int) -> int:
+    """Rows a chunk: about where (pairs + rows² / 2) / rows is least, `pairs` being what a call costs."""
+    return min(max(1 << (int((2 * pairs) ** 0.5).bit_length() - 1), SMALLEST), LARGEST)
+
+
+def _ranges(forest: Forest, longest: int, allowed: int) -> list[tuple[int, int]]:
+    """Where chunks of at most `longest` tokens start and stop, each with at most `allowed` pairs in vain."""
     ranges: list[tuple[int, int]] = []
     starts, ends = forest.start_N.tolist(), forest.end_N.tolist()
     parents, bases = forest.parent_N.tolist(), forest.base_N.tolist()
@@ -83,18 +94,18 @@ def _ranges(forest: Forest) -> list[tuple[int, int]]:
     for node, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if first >= 0:
             leave = leaves.get(parents[node], bases[node])
-            rows = min(end - start, CHUNK - (start - at))
+            rows = min(end - start, longest - (start - at))
             vain += rows * (before - leave + (start - at) - (bases[node] - leave))
-            if rows <= 0 or vain > VAIN:
+            if rows <= 0 or vain > allowed:
                 ranges.append((at, start))
                 first = -1
             else:
                 leaves[node] = leave
         if first < 0:
             at, first, before, vain, leaves = start, node, bases[node], 0, {node: bases[node]}
-        while end - at > CHUNK:
-            ranges.append((at, at + CHUNK))
-            at, first, vain = at + CHUNK, node, 0
+        while end - at > longest:
+            ranges.append((at, at + longest))
+            at, first, vain = at + longest, node, 0
             before = bases[node] + at - start
             leaves = {node: before}
     if first >= 0:

@@ -11,10 +11,11 @@ from random_forests import grow
 from torch import Tensor
 
 from training.model import attention
-from training.model.attention import CHUNK, attend, plan
+from training.model.attention import LARGEST, attend, plan
 from training.model.layout import Forest
 
 H, G, D = 4, 2, 8
+CPU = torch.device("cpu")
 
 
 def dense(q_THD: Tensor, k_SGD: Tensor, v_SGD: Tensor, forest: Forest) -> Tensor:
@@ -65,12 +66,12 @@ def test_any_forest(seed: int, nodes: int, longest: int) -> None:
 )
 def test_forests_of_several_chunks(nodes: int, longest: int, roots: float) -> None:
     tree = grow(7, nodes=nodes, longest=longest, roots=roots)
-    assert len(plan(tree.forest, torch.device("cpu"))) > 1
+    assert len(plan(tree.forest, CPU, H * D)) > 1
     assert_same(tree.forest)
 
 
 def test_every_pair_in_vain_is_masked_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "VAIN", 1 << 40)  # chunks take in whatever comes next
+    monkeypatch.setitem(attention.CALL, "cpu", 1 << 40)  # chunks take in whatever comes next
     for seed in range(5):
         assert_same(grow(seed, nodes=50, longest=20, roots=0.3).forest, seed)
 
@@ -94,18 +95,18 @@ def test_packed_sequences_do_not_see_each_other() -> None:
 
 def test_chunks_cover_tokens_once_and_keep_their_size() -> None:
     forest = grow(11, nodes=60, longest=300).forest
-    chunks = plan(forest, torch.device("cpu"))
+    chunks = plan(forest, CPU, H * D)
     assert [c.start for c in chunks[1:]] == [c.stop for c in chunks[:-1]]
     assert (chunks[0].start, chunks[-1].stop) == (0, len(forest))
-    assert max(c.stop - c.start for c in chunks) <= CHUNK
-    assert plan(forest, torch.device("cpu")) is chunks  # made once
+    assert max(c.stop - c.start for c in chunks) <= LARGEST
+    assert plan(forest, CPU, H * D) is chunks  # made once
 
 
 def test_short_siblings_share_a_call() -> None:
-    """64 completions of 4 tokens after a prompt of 20 are one chunk, not 64."""
+    """64 completions of 4 tokens after a prompt of 20 are few chunks, not 64."""
     starts = [0, *range(20, 276, 4)]
     forest = Forest.of_nodes(np.zeros(276), starts, [*starts[1:], 276], [-1] + [0] * 64)
-    assert len(plan(forest, torch.device("cpu"))) == 2
+    assert len(plan(forest, CPU, H * D)) <= 6
     assert_same(forest)
 
 
