@@ -85,9 +85,10 @@ class Experts(nn.Module):
         counts_E = torch.bincount(routes_TK.flatten(), minlength=experts)
         x_MD = _Send.apply(x_TD, order_M, place_M, routes_TK.shape[1])
         gate_MF, up_MF = products(x_MD, self.gate_up, counts_E).chunk(2, dim=-1)
-        y_MD = products(F.silu(gate_MF) * up_MF, self.down, counts_E)
-        y_TKD = _Permute.apply(y_MD, place_M, order_M).unflatten(0, routes_TK.shape)
-        return (y_TKD * weights_TK.to(y_TKD.dtype)[..., None]).sum(1)
+        weight_M1 = _Permute.apply(weights_TK.flatten(), order_M, place_M)[:, None]
+        # weighted where rows are narrowest: w · down(y) = down(w · y)
+        y_MD = products(F.silu(gate_MF) * up_MF * weight_M1.to(up_MF.dtype), self.down, counts_E)
+        return _Permute.apply(y_MD, place_M, order_M).unflatten(0, routes_TK.shape).sum(1)
 
 
 def products(x_MD: Tensor, w_EFD: Tensor, counts_E: Tensor) -> Tensor:
