@@ -15,7 +15,7 @@ from typing import Any
 
 from envs.docker.backend import DockerBackend
 from envs.sandbox import SandboxError
-from pipelines.certify import Told, certify, status
+from pipelines.certify import Told, Turns, certify, status
 from pipelines.family import Context, Done, Rejected, family
 from pipelines.publish import last_certificates, publish
 from pipelines.selection import recorded_tasks
@@ -61,18 +61,22 @@ class Ending:
 async def certify_tasks(
     settings: Settings, tasks: list[Task], *, told: Told = lambda *_: None, ended: Callable[[Ending], None]
 ) -> list[Ending]:
-    """Certify every task, `parallel` gradings at a time; each is recorded as it ends."""
+    """Certify every task in turn; each is recorded as it ends."""
     now = _status(settings, tasks)
     run_id = f"certify-{content_id([t.task_id for t in tasks], utcnow())[:8]}"
     known = validation_seconds(settings, tasks)
-    gate, queue = asyncio.Semaphore(settings.parallel), asyncio.Semaphore(settings.parallel)
-    backend, endings = DockerBackend(settings), []
+    turns, backend, endings = Turns(settings), DockerBackend(settings), []
 
     async def one(task: Task, context: Context) -> None:
-        async with queue:
+        async with turns.tasks:
             started = time.monotonic()
             ending, records = await _certified(
-                task, context, now[task.task_id] == PUBLISHED, known.get(task.task_id, 0.0), told, gate
+                task,
+                context,
+                now[task.task_id] == PUBLISHED,
+                known.get(task.task_id, 0.0),
+                told,
+                turns.gradings,
             )
             event = _event(ending, context.run_id, now[task.task_id], time.monotonic() - started)
             with Outbox(settings) as outbox:

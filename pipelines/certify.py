@@ -79,6 +79,16 @@ class Findings:
         return len({to_json(_checks(outcome)) for outcome in self.of("gold")}) <= 1
 
 
+class Turns:
+    """Whose certificate is being made. A grading mostly waits, for containers and for what hangs; so several
+    of one task's go side by side, and few tasks do: each is done sooner, and all of them no later.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.tasks = asyncio.Semaphore(max(1, settings.parallel // 2))
+        self.gradings = asyncio.Semaphore(2 * settings.parallel)
+
+
 async def certify(
     family: Family,
     task: Task,

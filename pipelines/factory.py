@@ -16,12 +16,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from envs.model import Usage, metered
 from envs.sandbox import SandboxError
-from pipelines.certify import certify
+from pipelines.certify import Turns, certify
 from pipelines.family import Context, Done, Family, Mined, Rejected
 from pipelines.publish import publish
 from pipelines.selection import recorded_tasks
@@ -203,14 +204,14 @@ async def process_batch(
     family: Family, batch: list[Mined], context: Context, source: str, tally: Tally, progress: Progress
 ) -> None:
     """Take every item of a batch through all steps, `settings.parallel` at a time; flush each as it ends."""
-    gate = asyncio.Semaphore(context.settings.parallel)
+    gate, turns = asyncio.Semaphore(context.settings.parallel), Turns(context.settings)
     ledger = Ledger.read(context.settings, context.run_id)
 
     async def one(mined: Mined) -> None:
         async with gate:
             item = mined.candidate.candidate_id
             await process(
-                family, mined, context, source, tally, progress,
+                family, mined, context, source, tally, progress, turns,
                 first_attempt=ledger.attempts.get(item, 0) + 1, validated=ledger.validated.get(item),
             )  # fmt: skip
 
@@ -226,6 +227,7 @@ async def process(
     source: str,
     tally: Tally,
     progress: Progress,
+    turns: Turns,
     *,
     first_attempt: int = 1,
     validated: tuple[Task, float] | None = None,
@@ -234,7 +236,7 @@ async def process(
     item = mined.candidate.candidate_id
     outbox = Outbox(context.settings)
     for attempt in range(first_attempt, first_attempt + TRIES):
-        line = _Line(family, context, mined)
+        line = _Line(family, context, mined, turns)
         todo = stages(context.settings)
         if validated is not None:
             line.done[VALIDATED] = _Timed(Done(validated[0]), validated[1])
@@ -280,10 +282,15 @@ class _Line:
     family: Family
     context: Context
     mined: Mined
+    turns: Turns
     done: dict[str, _Timed] = field(default_factory=dict)
 
     async def step(self, stage: str) -> tuple[str, _Timed]:
         """Run one stage. Infrastructure failures are an outcome, bugs and bad input are exceptions."""
+        async with self.turns.tasks if stage == "certify" else nullcontext():
+            return await self._step(stage)
+
+    async def _step(self, stage: str) -> tuple[str, _Timed]:
         started = time.monotonic()
         with metered() as usage:
             try:
@@ -302,7 +309,7 @@ class _Line:
                 flakes = [record for record in validated.value.records if isinstance(record, Flake)]
                 return await certify(
                     self.family, self._value("validate"), self.context,
-                    validation_seconds=validated.seconds, flakes=flakes,
+                    validation_seconds=validated.seconds, flakes=flakes, gate=self.turns.gradings,
                 )  # fmt: skip
             case "publish":
                 return await publish(self._value("validate"), self._value("certify"), self.context)
