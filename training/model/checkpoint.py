@@ -227,14 +227,14 @@ def _fill(target: Tensor, files: _Files, key: str) -> None:
             f"{key} in {path} has shape {list(tensor.shape)}, but config.json makes it "
             f"{list(target.shape)}; use the config.json that belongs to the weights."
         )
-    if tensor.dtype in FP8 and key + SCALE in files.placed:
-        tensor = dequantise(tensor, _scale(files, key, tensor), files.block)
-    elif tensor.dtype not in FLOATS:
+    scaled = key + SCALE in files.placed
+    if tensor.dtype not in (FP8 if scaled else FLOATS) or (scaled and tensor.dim() != 2):
         raise FactoryError(
-            f"{key} in {path} is {str(tensor.dtype).removeprefix('torch.')}"
-            f"{' without its ' + key + SCALE if tensor.dtype in FP8 else ''}; "
-            "only floating-point weights, or FP8 with block scales, can be loaded."
+            f"{key} in {path} is {str(tensor.dtype).removeprefix('torch.')} with{'' if scaled else 'out'} a "
+            f"{SCALE}; only floating-point weights, or FP8 matrices with block scales, can be loaded."
         )
+    if scaled:
+        tensor = dequantise(tensor, _scale(files, key, tensor), files.block)
     if not bool(torch.isfinite(tensor).all()):
         raise FactoryError(f"{key} in {path} holds values that are not finite; fetch that file again.")
     target.copy_(tensor)
