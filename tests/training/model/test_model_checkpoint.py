@@ -161,7 +161,8 @@ def test_the_published_config_is_read() -> None:
     published = {
         "architectures": ["MiniMaxM2ForCausalLM"], "attn_type_list": [1] * 62, "head_dim": 128,
         "hidden_act": "silu", "hidden_size": 3072, "intermediate_size": 1536,
-        "layernorm_full_attention_beta": 1.0, "max_position_embeddings": 196608, "mlp_intermediate_size": 8192, "model_type": "minimax_m2",
+        "layernorm_full_attention_beta": 1.0, "max_position_embeddings": 196608,
+        "mlp_intermediate_size": 8192, "model_type": "minimax_m2",
         "mtp_transformer_layers": 1, "num_attention_heads": 48, "num_experts_per_tok": 8,
         "num_hidden_layers": 62, "num_key_value_heads": 8, "num_local_experts": 256, "num_mtp_modules": 3,
         "qk_norm_type": "per_layer", "rms_norm_eps": 1e-6, "rope_theta": 5000000, "rotary_dim": 64,
@@ -260,7 +261,7 @@ def configured(**changes: Any) -> Callable[[Path], None]:
         (without("model.layers.2.enorm.weight"), "lacks model.layers.2.enorm.weight"),
         (put("model.layers.0.mlp.up.weight", torch.zeros_like), r"unknown keys: model\S+up.weight;"),
         (put(NORM + "_scale_inv", lambda _: torch.ones(1, 1)), "is float32 with a _scale_inv; only"),
-        (put(Q, lambda t: t.to(torch.int8)), rf"{Q} in .* is int8; only floating-point"),
+        (put(Q, lambda t: t.to(torch.int8)), rf"{Q} in .* is int8 without a _scale_inv; only floating-point"),
         (put(Q, lambda t: t.to(torch.float8_e4m3fn)), rf"{Q} in .* is float8_e4m3fn without a _scale_inv"),
         (put(Q, lambda t: t[:-1].clone()), r"has shape \[63, 64\], but config.json makes it \[64, 64\]"),
         (put(GATE, lambda t: t.fill_(float("nan"))), f"{GATE} in .* holds values that are not finite"),
