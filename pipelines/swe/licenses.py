@@ -19,6 +19,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 from pipelines.swe.change import Refused
 from pipelines.swe.trees import ObjectStore, Tree, decode
+from warehouse.spdx import permits
 
 LICENSE_FILE = re.compile(
     r"^((licen[cs]es?|copying|unlicense|copyright|notice|authors|patents)([-._][^/]*)?|licenses/[^/]+)$", re.I
@@ -155,39 +156,6 @@ def check(license: License, allowed: Collection[str]) -> None:
         raise Refused("license_not_permitted", license.spdx)
 
 
-def permits(expression: str, allowed: Collection[str]) -> bool:
-    """Whether allowed licences meet an SPDX expression: all of an AND, one of an OR, never a WITH."""
-    tokens = re.findall(r"\(|\)|[^\s()]+", expression)
-    names = {name.lower() for name in allowed}
-
-    def either() -> bool:
-        result = both()
-        while tokens and tokens[0] == "OR":
-            tokens.pop(0)
-            result = both() or result
-        return result
-
-    def both() -> bool:
-        result = single()
-        while tokens and tokens[0] == "AND":
-            tokens.pop(0)
-            result = single() and result
-        return result
-
-    def single() -> bool:
-        token = tokens.pop(0)
-        if token == "(":
-            result = either()
-            tokens.pop(0)
-            return result
-        if tokens and tokens[0] == "WITH":
-            del tokens[:2]
-            return False
-        return token.lower() in names
-
-    return either()
-
-
 def fingerprint(text: str) -> str:
     """The SPDX id of a licence text, '' when no fingerprint fits; several licences in one text are an AND."""
     flat = re.sub(r"\s+", " ", text.lower().replace("*", " "))
@@ -224,6 +192,9 @@ def _decide(metadata: _Metadata, texts: Mapping[str, str]) -> tuple[str, str]:
     unknown = [name for name in metadata.classifiers if name not in CLASSIFIERS]
     if unknown:
         return "", f"classifier {unknown[0]!r} is not in the table"
+    choice = next(iter(declared)) if len(declared) == 1 else ""
+    if " OR " in choice and _parts(choice) == _parts(from_text):
+        return choice, f"metadata, with the text of {', '.join(texts)}"
     if from_text and (not declared or _agree(declared, from_text)):
         return from_text, f"text of {', '.join(texts)}"
     if from_text:
@@ -237,12 +208,13 @@ def _decide(metadata: _Metadata, texts: Mapping[str, str]) -> tuple[str, str]:
 
 def _agree(declared: set[str], from_text: str) -> bool:
     """Every declared licence is among the texts. GNU licences agree by version: no text says 'or later'."""
-    families = {part.removesuffix("-only").removesuffix("-or-later") for part in from_text.split(" AND ")}
-    return all(
-        part.removesuffix("-only").removesuffix("-or-later") in families
-        for item in declared
-        for part in re.split(r" (?:AND|OR) ", item.strip("()"))
-    )
+    return all(_parts(item) <= _parts(from_text) for item in declared)
+
+
+def _parts(expression: str) -> set[str]:
+    """The licences of a flat expression, without GNU's "only" and "or later"."""
+    parts = re.split(r" (?:AND|OR) ", expression.strip("()"))
+    return {part.removesuffix("-only").removesuffix("-or-later") for part in parts}
 
 
 def _metadata(tree: Tree) -> _Metadata:

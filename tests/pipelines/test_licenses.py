@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.swe.change import Refused
-from pipelines.swe.licenses import check, fingerprint, identify, permits, spelled
+from pipelines.swe.licenses import check, fingerprint, identify, spelled
 from pipelines.swe.trees import FILE, Entry, ObjectStore
 from warehouse.settings import PERMISSIVE
+from warehouse.spdx import permits
 
 MIT = b"""The MIT License (MIT)
 
@@ -26,6 +27,7 @@ Redistribution and use in source and binary forms, with or without
 modification, are permitted provided that the following conditions are met:
 """
 BSD3 = BSD2 + b"Neither the name of the copyright holder may be used to endorse or promote products derived\n"
+APACHE = b"Apache License\nVersion 2.0, January 2004\n"
 GPL3 = b"GNU GENERAL PUBLIC LICENSE\n Version 3, 29 June 2007\n ... use the GNU Affero GPL instead ..."
 
 
@@ -63,6 +65,10 @@ def pkg_info(**fields: str) -> bytes:
         ({"setup.py": b"setup(\n  license='ISC',\n)"}, "ISC"),
         ({"package.json": b'{"license": "ISC"}'}, "ISC"),
         ({"Cargo.toml": b'[package]\nlicense = "MIT/Apache-2.0"\n'}, "MIT OR Apache-2.0"),
+        (
+            {"Cargo.toml": b'[package]\nlicense = "MIT/Apache-2.0"', "LICENSE-MIT": MIT, "LICENSE-A": APACHE},
+            "MIT OR Apache-2.0",
+        ),
         ({"LICENSE.MIT": MIT, "LICENSE.BSD": BSD3}, "BSD-3-Clause AND MIT"),
         ({"README": b"hello"}, ""),
         ({"pyproject.toml": b"not = [toml"}, ""),

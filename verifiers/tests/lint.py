@@ -19,6 +19,7 @@ from verifiers.problems import Problem, Severity
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.determinacy import undetermined
 from verifiers.tests.overlap import added_lines, repeated
+from warehouse.spdx import permits
 
 # Hidden files shorter than this are found by chance (an empty `__init__.py`).
 TELLING_BYTES = 120
@@ -173,7 +174,7 @@ def license_missing(r: Reading) -> Iterator[Finding]:
 
 def license_not_allowed(r: Reading) -> Iterator[Finding]:
     name = r.toml.get("metadata", {}).get("license", "")
-    if name not in r.licenses:
+    if not (name and permits(name, r.licenses)):
         yield "task.toml", f"the licence {name or '(none)'} is not one that the settings allow"
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipelines.swe.change import SourceError
 from pipelines.swe.github.client import PER_PAGE, GitHub, NotFound
-from pipelines.swe.licenses import permits
 from warehouse.settings import Settings
+from warehouse.spdx import permits
 
 FOUND_AT_MOST = 1000
 FIRST_DAY = date(2007, 10, 1)  # GitHub has no older repository
