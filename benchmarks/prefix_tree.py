@@ -16,11 +16,11 @@ The limit takes the shares of the baseline's step, measured in it, and what merg
 
     limit = 1 / (f_lin / rho + f_attn / alpha + f_edge / rho_e + f_fixed)
 
-rho: tokens, alpha: pairs of attention, rho_e: supervised edges; all counted after micro-batches are made. Pairs
-are those that the kernel computes, masked corners of its tiles included: short sequences waste more of a tile,
-so a limit by the pairs that are wanted would be lower than what merging can reach.
-Exits with status 1 where less than 85 % of the limit is reached or gradients differ, 2 where more than 105 %
-is, since then the limit is wrong.
+rho: tokens, alpha: pairs of attention, rho_e: supervised edges; all counted after micro-batches are made.
+Pairs are those that the kernel computes, masked corners of its tiles included: short sequences waste more of
+a tile, so a limit by the pairs that are wanted would be lower than what merging can reach. Exits with status
+1 where less than 85 % of the limit is reached or gradients differ, 2 where more than 105 % is, since then the
+limit is wrong.
 """
 
 from __future__ import annotations
