@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from pipelines.cli import data, doctor, run, tasks, train
+from pipelines.cli import data, doctor, model, run, tasks, train
 from pipelines.cli.sentences import stopped_by, user_sentences
 from pipelines.cli.stopping import STOPPED
 from warehouse.query import plain
@@ -39,6 +39,7 @@ app.command("funnel")(data.funnel)
 app.command("sql")(data.sql)
 app.command("export")(data.export)
 app.add_typer(train.app, name="train")
+app.add_typer(model.app, name="model")
 
 
 def main() -> None:

@@ -92,6 +92,36 @@ class Counts:
     mtp: int
     active_mtp: int
 
+    def parts(self) -> dict[str, int]:
+        """Parameters by part, then the sums that are quoted."""
+        return {
+            "embedding": self.embedding,
+            "head": self.head,
+            "attention": self.attention,
+            "experts": self.experts,
+            "routers": self.router,
+            "norms": self.norms,
+            "mtp modules": self.mtp,
+            "blocks": self.attention + self.experts + self.router + self.norms,
+            "without mtp": self.trunk,
+            "total": self.total,
+        }
+
+    def active_parts(self) -> dict[str, int]:
+        """As `parts`: what one token is multiplied with. Of the embedding it reads one row."""
+        return {
+            "embedding": 0,
+            "head": self.head or self.embedding,
+            "attention": self.attention,
+            "experts": self.active_experts,
+            "routers": self.router,
+            "norms": self.norms,
+            "mtp modules": self.active_mtp,
+            "blocks": self.blocks_active,
+            "without mtp": self.active,
+            "total": self.active + self.active_mtp,
+        }
+
     @property
     def trunk(self) -> int:
         """What a checkpoint without MTP modules holds."""
