@@ -40,7 +40,7 @@ class Scale(StrEnum):
     """What advantages are divided by."""
 
     NONE = "none"
-    GROUP_STD = "group_std"  # the standard deviation of the group's returns (n, not n − 1)
+    GROUP_STD = "group_std"  # the standard deviation of the group's returns (n − 1), plus epsilon
 
 
 class Normalizer(StrEnum):
@@ -58,7 +58,7 @@ class AdvantageConfig(BaseModel):
     gamma: float = Field(1.0, ge=0, le=1, description="Discount per step of reward-to-go.")
     baseline: Baseline = Field(Baseline.GROUP_MEAN, description="What is subtracted from each reward-to-go.")
     scale: Scale = Field(Scale.NONE, description="What advantages are divided by.")
-    scale_floor: float = Field(1e-6, gt=0, description="Smallest divisor; a group of equal returns has none.")
+    scale_epsilon: float = Field(1e-6, gt=0, description="Added to the standard deviation of group_std.")
 
 
 class RewardConfig(BaseModel):
@@ -112,9 +112,13 @@ def group_advantages(rewards_GT: Sequence[Sequence[float] | Floats], config: Adv
             )
     go_GT = [reward_to_go(reward_T, config.gamma) for reward_T in rewards_GT]
     return_G = np.array([go_T[0] for go_T in go_GT])
-    divisor = max(float(return_G.std()), config.scale_floor) if config.scale is Scale.GROUP_STD else 1.0
+    divisor = _deviation(return_G) + config.scale_epsilon if config.scale is Scale.GROUP_STD else 1.0
     baselines = _baselines(go_GT, return_G, config.baseline)
     return [(go_T - baseline) / divisor for go_T, baseline in zip(go_GT, baselines, strict=True)]
+
+
+def _deviation(return_G: Floats) -> float:
+    return float(return_G.std(ddof=1)) if len(return_G) > 1 else 0.0
 
 
 def _baselines(go_GT: list[Floats], return_G: Floats, baseline: Baseline) -> Floats:

@@ -33,7 +33,7 @@ def test_advantages_are_reward_to_go_less_a_baseline(
     config = AdvantageConfig(gamma=gamma, baseline=baseline, scale=scale)
     found = group_advantages(rewards, config)
     returns = [sum(gamma**t * r for t, r in enumerate(trajectory)) for trajectory in rewards]
-    divisor = max(float(np.std(returns)), config.scale_floor) if scale is Scale.GROUP_STD else 1.0
+    divisor = float(np.std(returns, ddof=1)) + 1e-6 if scale is Scale.GROUP_STD else 1.0
     for index, trajectory in enumerate(rewards):
         to_go = [
             sum(gamma ** (later - t) * trajectory[later] for later in range(t, len(trajectory)))
