@@ -38,10 +38,9 @@ class Ours:
 
     def __str__(self) -> str:
         by = f" by {self.unit}" if self.normalizer is Normalizer.GROUP else ""
-        scale = f", scale `{self.scale}`" + (
-            f" + {self.scale_epsilon:g}" if self.scale is Scale.GROUP_STD else ""
-        )
-        return f"`ratio_max` {self.ratio_max:g}, normalizer `{self.normalizer}`{by}{scale}"
+        plus = f" + {self.scale_epsilon:g}" if self.scale is Scale.GROUP_STD else ""
+        scale = f"scale `{self.scale}`{plus}"
+        return f"`ratio_max` {self.ratio_max:g}, normalizer `{self.normalizer}`{by}, {scale}"
 
 
 def _one_sided(library: str, low: float, setting: str) -> None:
@@ -82,7 +81,7 @@ def verl(
     loss_agg_mode: str = "token-mean",
     norm_adv_by_std_in_grpo: bool = True,
 ) -> Ours:
-    """verl `policy_loss.loss_mode=cispo`: distances from 1, two-sided by default. log π/μ is cut at ±20."""
+    """verl `loss_mode=cispo`: distances from 1, two-sided by default. log π/μ is cut at ±20."""
     _one_sided("verl", clip_ratio if clip_ratio_low is None else clip_ratio_low, "clip_ratio_low")
     known = {"token-mean": TOKENS, "seq-mean-token-mean": SAMPLES}
     high = clip_ratio if clip_ratio_high is None else clip_ratio_high
@@ -97,7 +96,7 @@ def slime(
     calculate_per_token_loss: bool = False,
     grpo_std_normalization: bool = True,
 ) -> Ours:
-    """slime `--advantage-estimator cispo`: distances from 1; by default the mean over rollouts of their means."""
+    """slime `--advantage-estimator cispo`: distances from 1; by default the mean of rollouts' means."""
     _one_sided("slime", eps_clip, "eps_clip")
     reduction = TOKENS if calculate_per_token_loss else (Normalizer.GROUP, Unit.ROLLOUT)
     scale = Scale.GROUP_STD if grpo_std_normalization else Scale.NONE
@@ -105,7 +104,7 @@ def slime(
 
 
 def areal(*, eps_clip: float = 0.2, eps_clip_higher: float | None = None) -> Ours:
-    """AReaL `use_cispo_loss`: distances from 1, an upper one required; advantages are normed by other settings."""
+    """AReaL `use_cispo_loss`: distances from 1, an upper one required; it norms advantages elsewhere."""
     if eps_clip_higher is None or eps_clip_higher <= 0:
         raise FactoryError(
             f"AReaL's eps_clip_higher = {eps_clip_higher} is refused there too; give 4.0, say."
@@ -121,7 +120,7 @@ def skyrl(
     loss_reduction: str = "token_mean",
     grpo_norm_by_std: bool = True,
 ) -> Ours:
-    """SkyRL `policy_loss_type=cispo`: distances from 1, one-sided by default; behaviour is the anchor's policy."""
+    """SkyRL `policy_loss_type=cispo`: distances from 1, one-sided by default; μ is the anchor's policy."""
     _one_sided("SkyRL", cispo_eps_clip_low, "cispo_eps_clip_low")
     known = {"token_mean": TOKENS, "prompt_mean": (Normalizer.GROUP, Unit.PROMPT), "sequence_mean": SAMPLES}
     scale = Scale.GROUP_STD if grpo_norm_by_std else Scale.NONE

@@ -205,11 +205,11 @@ def test_a_refused_row_is_another_loss(row: Row) -> None:
     with pytest.raises(FactoryError, match=row.library):
         row.ours()
     step = Step()
-    try:
-        theirs = THEIRS[row.library](step, **row.settings)
-    except ValueError as their_refusal:
-        assert "eps_clip_higher" in str(their_refusal)
+    if row.library == "AReaL":
+        with pytest.raises(ValueError, match="eps_clip_higher"):
+            areal(step, **row.settings)
         return
+    theirs = THEIRS[row.library](step, **row.settings)
     (their_gradient,) = torch.autograd.grad(theirs, step.logp)
     high = {"verl": "clip_ratio_high", "slime": "eps_clip_high", "SkyRL": "cispo_eps_clip_high"}[row.library]
     bound = 1 + row.settings.get(high, 4.0 if row.library == "SkyRL" else 0.2)
