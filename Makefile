@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help setup docker demo test lint bench clean
+.PHONY: help setup docker demo test lint bench rollout-env clean
 
 help:            ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## make the virtual environment (Python 3.11, locked packages)
 
@@ -37,5 +37,8 @@ test: setup lint  ## the whole suite; a Docker daemon started for it is stopped 
 bench: setup docker  ## every benchmark, one after another
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+rollout-env:     ## make vLLM's own environment, .venv-rollout (2.4 GB)
+	PYTHON="$(PYTHON)" scripts/rollout_env.sh
+
 clean:           ## remove the virtual environment and caches; the warehouse in .verifactory stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-rollout .pytest_cache .ruff_cache .hypothesis .import_linter_cache
