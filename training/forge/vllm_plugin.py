@@ -14,14 +14,16 @@ MENDED = (0, 30)  # the version this is for
 
 def register() -> None:
     """Called by vLLM when it starts."""
-    import vllm
-    from vllm.platforms import current_platform
+    import vllm  # ty: ignore[import-not-found]
+    from vllm.platforms import current_platform  # ty: ignore[import-not-found]
 
     version = tuple(int(part) for part in vllm.__version__.split(".")[:2])
     if current_platform.is_cpu() and version == MENDED:
-        from vllm.model_executor.layers.fused_moe.router.cpu_router import CPURouter
+        from vllm.model_executor.layers.fused_moe.router import (  # ty: ignore[import-not-found]
+            cpu_router,
+        )
 
-        route_sigmoid(CPURouter)
+        route_sigmoid(cpu_router.CPURouter)
 
 
 def route_sigmoid(router: Any) -> None:
@@ -43,5 +45,5 @@ def route_sigmoid(router: Any) -> None:
             weights = weights / weights.sum(-1, keepdim=True)
         return (weights * self.routed_scaling_factor).contiguous(), chosen.int().contiguous()
 
-    _compute_routing.takes_sigmoid = True  # ty: ignore[unresolved-attribute]
+    _compute_routing.takes_sigmoid = True  # ty: ignore[missing-attribute]
     router._compute_routing = _compute_routing
