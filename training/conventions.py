@@ -46,7 +46,8 @@ class Ours:
 def _one_sided(library: str, low: float, setting: str) -> None:
     if low < 1:
         raise FactoryError(
-            f"{library}'s {setting} = {low:g} keeps ratios above {1 - low:g}; CISPO has no lower bound: set it to 1."
+            f"{library}'s {setting} = {low:g} keeps ratios above {1 - low:g}; "
+            "CISPO has no lower bound: set it to 1."
         )
 
 
@@ -55,8 +56,8 @@ def _reduction(
 ) -> tuple[Normalizer, Unit]:
     if setting not in known:
         raise FactoryError(
-            f"{library}'s {setting} divides by something else than learnt tokens or depends on the micro-batch; "
-            f"choose one of {', '.join(known)}, or set the samples' weights yourself."
+            f"{library}'s {setting} divides by something else than learnt tokens or depends on the "
+            f"micro-batch; choose one of {', '.join(known)}, or set the samples' weights yourself."
         )
     return known[setting]
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.trees.paths import Piece, Up, pieces
 from training.trees.split import split
 from training.trees.trie import build_trie
 from warehouse.errors import FactoryError
@@ -77,3 +78,27 @@ def test_a_path_over_the_budget_is_named() -> None:
     with pytest.raises(FactoryError, match=r"Sample 1 has 3 tokens, more than a micro-batch's 2"):
         split(trie, 2)
     assert split(build_trie([]), 5) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(SEQUENCES, st.integers(1, 30))
+def test_pieces_run_every_token_after_its_path(sequences: list[list[int]], tokens: int) -> None:
+    """Trunks nest, twigs hang on the trunk at hand, and no piece is larger than it may be."""
+    trie = build_trie([np.array(sequence) for sequence in sequences])
+    path: list[Piece] = []
+    seen: list[int] = []
+    for item in pieces(trie, tokens):
+        if isinstance(item, Up):
+            assert path.pop() == item.piece
+            continue
+        assert 0 < item.stop - item.start <= tokens
+        assert item.past == sum(trunk.stop - trunk.start for trunk in path)
+        parents = trie.parent_T[item.start : item.stop]
+        outside = set(parents[parents < item.start].tolist())
+        assert outside <= {path[-1].stop - 1 if path else -1}
+        seen += range(item.start, item.stop)
+        if item.trunk:
+            assert parents[1:].tolist() == list(range(item.start, item.stop - 1))
+            path.append(item)
+    assert not path
+    assert sorted(seen) == list(range(len(trie.tokens_T)))
