@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from training.model.layout import Forest
+from training.model.layout import Forest, joined
 
 SMALLEST, LARGEST = 64, 256  # query tokens a chunk
 # What starting another chunk costs forward and backward, in products of scores: pairs × heads × width.
@@ -35,15 +35,16 @@ CALL = {"cpu": 1 << 20, "cuda": 1 << 26}
 
 @dataclass(frozen=True)
 class Chunk:
-    """Queries `start:stop` and the keys outside that they may see: `spans`, which hold `outside` tokens.
+    """Queries `start:stop`, and the keys that they may see: ranges `spans` [n, 2] of past and T together.
 
-    `leaves_T` is the position at which each query's path leaves the first's, None if none does before the
-    chunk; `inside_TT` what queries see of the chunk itself, None if it is one path.
+    The last keys are the chunk's own, `outside` those before. `leaves_T` is the position at which each query's
+    path leaves the first's, None if none does before the chunk; `inside_TT` is what queries see of the chunk
+    itself, None if it is one path.
     """
 
     start: int
     stop: int
-    spans: tuple[tuple[int, int], ...]
+    spans: np.ndarray
     outside: int
     leaves_T: Tensor | None
     inside_TT: Tensor | None
@@ -84,13 +85,9 @@ def _ranges(forest: Forest, longest: int, allowed: int) -> list[tuple[int, int]]
     ranges: list[tuple[int, int]] = []
     starts, ends = forest.start_N.tolist(), forest.end_N.tolist()
     parents, bases = forest.parent_N.tolist(), forest.base_N.tolist()
-    at, first, before, vain = (
-        0,
-        -1,
-        0,
-        0,
-    )  # the open chunk: first token, its node, keys outside, pairs in vain
-    leaves: dict[int, int] = {}
+    at = before = vain = 0  # of the open chunk: its first token, the keys outside, the pairs in vain
+    first = -1  # its first node
+    leaves: dict[int, int] = {}  # where the path of each of its nodes leaves the first's
     for node, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if first >= 0:
             leave = leaves.get(parents[node], bases[node])
@@ -116,18 +113,14 @@ def _ranges(forest: Forest, longest: int, allowed: int) -> list[tuple[int, int]]
 def _chunk(forest: Forest, start: int, stop: int, device: torch.device) -> Chunk:
     first, last = int(forest.node_T[start]), int(forest.node_T[stop - 1])
     before = int(forest.base_N[first] + start - forest.start_N[first])
-    spans = [(0, forest.past)] if forest.past else []
-    own = (int(forest.start_N[first]), start)
-    for a, b in [*forest.spans(first), *([own] if start > own[0] else [])]:
-        shifted = (a + forest.past, b + forest.past)
-        if spans and spans[-1][1] == shifted[0]:
-            spans[-1] = (spans[-1][0], shifted[1])
-        else:
-            spans.append(shifted)
+    above = forest.spans(first) + forest.past
+    own = forest.past + np.array([[forest.start_N[first], stop]])
+    ranges = np.concatenate((np.array([[0, forest.past]])[: forest.past], above, own))
+    spans = joined(ranges[:, 0], ranges[:, 1])
     leaves_T = inside_TT = None
     if last > first:
         leaves_T, inside_TT = _masks(forest, start, stop, first, before, device)
-    return Chunk(start, stop, tuple(spans), before, leaves_T, inside_TT)
+    return Chunk(start, stop, spans, before, leaves_T, inside_TT)
 
 
 def _masks(
@@ -148,14 +141,10 @@ def _masks(
     return (torch.from_numpy(leaves_T).to(device) if (leaves_T < before).any() else None), inside
 
 
-def _keys(x_SGD: Tensor, chunk: Chunk, past: int) -> Tensor:
+def _keys(x_SGD: Tensor, chunk: Chunk) -> Tensor:
     """What the chunk's queries may see of keys or values, [G, S, D]."""
-    parts = [x_SGD[a:b] for a, b in (*chunk.spans, (chunk.start + past, chunk.stop + past))]
-    if len(parts) == 1 or (len(parts) == 2 and chunk.spans[-1][1] == chunk.start + past):
-        whole = x_SGD[(chunk.spans[0][0] if chunk.spans else chunk.start + past) : chunk.stop + past]
-    else:
-        whole = torch.cat(parts)
-    return whole.transpose(0, 1)
+    parts = [x_SGD[a:b] for a, b in chunk.spans.tolist()]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts)).transpose(0, 1)
 
 
 def _rows(x_TGRD: Tensor, chunk: Chunk) -> Tensor:
@@ -188,9 +177,8 @@ class _Attention(torch.autograd.Function):
         high = torch.promote_types(q_TGRD.dtype, torch.float32)
         out_TGRD = torch.empty_like(q_TGRD, memory_format=torch.contiguous_format)
         lse_TGR = q_TGRD.new_empty((tokens, groups, repeat), dtype=high)
-        past = len(k_SGD) - tokens
         for chunk in chunks:
-            k_GSD, v_GSD = _keys(k_SGD, chunk, past), _keys(v_SGD, chunk, past)
+            k_GSD, v_GSD = _keys(k_SGD, chunk), _keys(v_SGD, chunk)
             s_GMS = _scores(_rows(q_TGRD, chunk) * width**-0.5, k_GSD, chunk, high)
             top_GM1 = s_GMS.amax(-1, keepdim=True)
             weight_GM1 = s_GMS.sub_(top_GM1).exp_().sum(-1, keepdim=True)
@@ -206,15 +194,15 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, do_TGRD: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         q_TGRD, k_SGD, v_SGD, out_TGRD, lse_TGR = ctx.saved_tensors
-        tokens, _, repeat, width = q_TGRD.shape
-        high, past = lse_TGR.dtype, len(k_SGD) - tokens
+        repeat, width = q_TGRD.shape[2:]
+        high = lse_TGR.dtype
         dq_TGRD = torch.empty_like(q_TGRD, memory_format=torch.contiguous_format)
         dk_SGD, dv_SGD = (
             torch.zeros_like(x, dtype=high, memory_format=torch.contiguous_format) for x in (k_SGD, v_SGD)
         )
         delta_TGR1 = (do_TGRD.to(high) * out_TGRD.to(high)).sum(-1, keepdim=True)
         for chunk in ctx.chunks:
-            k_GSD, v_GSD = _keys(k_SGD, chunk, past), _keys(v_SGD, chunk, past)
+            k_GSD, v_GSD = _keys(k_SGD, chunk), _keys(v_SGD, chunk)
             q_GMD, do_GMD = _rows(q_TGRD, chunk) * width**-0.5, _rows(do_TGRD, chunk)
             p_GMS = _scores(q_GMD, k_GSD, chunk, high)
             p_GMS.sub_(_rows(lse_TGR[..., None], chunk)).exp_()
@@ -222,14 +210,14 @@ class _Attention(torch.autograd.Function):
             ds_GMS = dp_GMS.sub_(_rows(delta_TGR1, chunk)).mul_(p_GMS).to(q_GMD.dtype)
             dq_GMD = torch.bmm(ds_GMS, k_GSD).mul_(width**-0.5)
             dq_TGRD[chunk.start : chunk.stop] = dq_GMD.unflatten(1, (-1, repeat)).transpose(0, 1)
-            _add(dk_SGD, torch.bmm(ds_GMS.transpose(1, 2), q_GMD), chunk, past)
-            _add(dv_SGD, torch.bmm(p_GMS.to(do_GMD.dtype).transpose(1, 2), do_GMD), chunk, past)
+            _add(dk_SGD, torch.bmm(ds_GMS.transpose(1, 2), q_GMD), chunk)
+            _add(dv_SGD, torch.bmm(p_GMS.to(do_GMD.dtype).transpose(1, 2), do_GMD), chunk)
         return dq_TGRD, dk_SGD.to(k_SGD.dtype), dv_SGD.to(v_SGD.dtype), None
 
 
-def _add(total_SGD: Tensor, part_GSD: Tensor, chunk: Chunk, past: int) -> None:
+def _add(total_SGD: Tensor, part_GSD: Tensor, chunk: Chunk) -> None:
     """Adds a chunk's gradient to the spans it was gathered from."""
     at = 0
-    for a, b in (*chunk.spans, (chunk.start + past, chunk.stop + past)):
+    for a, b in chunk.spans.tolist():
         total_SGD[a:b] += part_GSD[:, at : at + b - a].transpose(0, 1)
         at += b - a

@@ -126,18 +126,18 @@ class Forest:
         """The node of each token."""
         return np.repeat(np.arange(len(self.start_N)), self.end_N - self.start_N)
 
-    def spans(self, node: int) -> list[tuple[int, int]]:
-        """Token ranges of the ancestors of `node`, root first, neighbours joined. The past is not in them."""
-        spans: list[tuple[int, int]] = []
-        above = int(self.parent_N[node])
+    def spans(self, node: int) -> np.ndarray:
+        """Token ranges [n, 2] of the ancestors of `node`, root first, neighbours joined, without the past."""
+        path, parents = [], self._parents
+        above = parents[node]
         while above >= 0:
-            start, end = int(self.start_N[above]), int(self.end_N[above])
-            if spans and spans[-1][0] == end:
-                spans[-1] = (start, spans[-1][1])
-            else:
-                spans.append((start, end))
-            above = int(self.parent_N[above])
-        return spans[::-1]
+            path.append(above)
+            above = parents[above]
+        return joined(self.start_N[path[::-1]], self.end_N[path[::-1]])
+
+    @cached_property
+    def _parents(self) -> list[int]:
+        return self.parent_N.tolist()
 
     def without_first(self, depth: int) -> tuple[Forest, Tensor]:
         """The forest without the first `depth` tokens of each path, and the rows of T that stay.
@@ -166,6 +166,14 @@ class Forest:
             past=self.past,
             routes_TLK=routes,
         )
+
+
+def joined(start_n: np.ndarray, end_n: np.ndarray) -> np.ndarray:
+    """Ranges [n, 2] in order, those that touch made one."""
+    if not len(start_n):
+        return np.empty((0, 2), np.int64)
+    breaks = np.flatnonzero(start_n[1:] != end_n[:-1])
+    return np.stack((start_n[np.append(0, breaks + 1)], end_n[np.append(breaks, len(end_n) - 1)]), axis=1)
 
 
 def _check(tokens: int, start_N: np.ndarray, end_N: np.ndarray, parent_N: np.ndarray) -> None:

@@ -116,3 +116,16 @@ def test_bfloat16_is_near_float64() -> None:
     low = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), forest)
     assert low.dtype == torch.bfloat16
     assert (low.double() - dense(q, k, v, forest)).abs().max() < 0.05
+
+
+def test_a_deep_tree_is_planned_in_time_that_grows_with_its_tokens() -> None:
+    """A branch at every turn: 2 000 deep, and each chunk's path is as many ranges."""
+    turns, said, tried = 2000, 20, 100
+    starts = np.arange(turns)[:, None] * (said + tried) + [0, said]
+    ends = starts + [said, tried]
+    parents = np.stack((2 * np.arange(turns) - 2, 2 * np.arange(turns)), axis=1)
+    parents[0, 0] = -1
+    forest = Forest.of_nodes(np.zeros(ends.max()), starts.ravel(), ends.ravel(), parents.ravel())
+    chunks = plan(forest, CPU, 512)
+    assert len(chunks[-1].spans) == turns
+    assert chunks[-1].outside + chunks[-1].stop - chunks[-1].start == (chunks[-1].spans @ [-1, 1]).sum()

@@ -18,12 +18,13 @@ def test_parents_and_positions_follow_paths() -> None:
     assert forest.position_T.tolist() == [0, 1, 2, 3, 4, 3, 4, 5, 0, 1]
     assert forest.count_T.tolist() == [1] * 10
     assert forest.subtree_end_N.tolist() == [8, 5, 8, 10]
-    assert forest.spans(2) == [(0, 3)]
+    assert forest.spans(2).tolist() == [[0, 3]]
+    assert forest.spans(3).tolist() == []
 
 
 def test_neighbouring_ancestors_are_one_span() -> None:
     forest = Forest.of_nodes(np.arange(6), [0, 1, 3, 4], [1, 3, 4, 6], [-1, 0, 1, 1])
-    assert forest.spans(2) == forest.spans(3) == [(0, 3)]
+    assert forest.spans(2).tolist() == forest.spans(3).tolist() == [[0, 3]]
 
 
 def test_packed_sequences_are_roots() -> None:
