@@ -37,9 +37,9 @@ CALL = {"cpu": 1 << 20, "cuda": 1 << 26}
 class Chunk:
     """Queries `start:stop`, and the keys that they may see: ranges `spans` [n, 2] of past and T together.
 
-    The last keys are the chunk's own, `outside` those before. `leaves_T` is the position at which each query's
-    path leaves the first's, None if none does before the chunk; `inside_TT` is what queries see of the chunk
-    itself, None if it is one path.
+    The last keys are the chunk's own, `outside` those before. `leaves_T` is the position at which each
+    query's path leaves the first's, None if none does before the chunk; `inside_TT` is what queries see of
+    the chunk itself, None if it is one path.
     """
 
     start: int

@@ -122,7 +122,7 @@ def test_a_deep_tree_is_planned_in_time_that_grows_with_its_tokens() -> None:
     """A branch at every turn: 2 000 deep, and each chunk's path is as many ranges."""
     turns, said, tried = 2000, 20, 100
     starts = np.arange(turns)[:, None] * (said + tried) + [0, said]
-    ends = starts + [said, tried]
+    ends = starts + np.array([said, tried])
     parents = np.stack((2 * np.arange(turns) - 2, 2 * np.arange(turns)), axis=1)
     parents[0, 0] = -1
     forest = Forest.of_nodes(np.zeros(ends.max()), starts.ravel(), ends.ravel(), parents.ravel())
