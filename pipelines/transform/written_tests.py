@@ -131,7 +131,8 @@ class WrittenTests:
             yield mined(
                 self, [parent], f"Tests for {parent.candidate.title}", Wish(parent, screen),
                 key=[options.seed, options.mutants, [mutant.id for mutant in mutants]],
-                detail={"mutants": len(mutants)}, reason="" if mutants else "no_mutable_change",
+                detail={"mutants": len(mutants)},
+                reason="no_deciding_test" if not decide else "" if mutants else "no_mutable_change",
             )  # fmt: skip
 
     async def build(self, found: Mined, value: Wish, context: Context) -> Done[Ready] | Rejected:
