@@ -21,6 +21,8 @@ Pairs are those that the kernel computes, masked corners of its tiles included: 
 a tile, so a limit by the pairs that are wanted would be lower than what merging can reach. Exits with status
 1 where less than 85 % of the limit is reached or gradients differ, 2 where more than 105 % is, since then the
 limit is wrong.
+Attention and the head are taken apart for the same reason: what they spend on a token, whatever it looks at
+or predicts, falls by rho and counts as linear (`own_seconds`).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,20 @@ from training.objective import MtpLoss, Objective
 from training.trees import step as steps
 from training.trees.clock import Clock, timed_parts
 from training.trees.edges import Sample
-from training.trees.limit import Episodes, Work, limit_of, shares_by_operations
+from training.trees.limit import Episodes, Work, limit_by_operations, limit_of, own_seconds, shares_elsewhere
+    Episodes,
+    Work,
+    limit_of,
+    own_seconds,
+    shares_elsewhere,
+)
 from training.trees.merge import Batch, merged, side_by_side
-from training.trees.split import split
+from training.trees.split import micro_batches
 from training.trees.verify import absolute_sample, gradients_of, relative_errors
 
 BUDGETS_FILE = Path(__file__).with_name("prefix_tree_budgets.json")
 BUDGETS = (1024, 2048, 4096, 8192, 16384)
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 GATE, VOID, ERROR_LIMIT = 0.85, 1.05, 2e-5
 
 
@@ -75,7 +84,7 @@ MODELS = {
         rotary_dim=16,
         experts=16,
         experts_per_token=4,
-        expert_hidden=384,
+        expert_hidden=448,
         mtp_depth=0,
     ),
     "even": ModelConfig(
@@ -114,35 +123,26 @@ def workload(shape: Episodes, vocab: int, seed: int = 0) -> tuple[list[Sample], 
     return requests, rollouts
 
 
-def micro_batches(samples: Sequence[Sample], budget: int, tree: bool) -> list[Batch]:
-    """The samples in micro-batches of at most `budget` tokens."""
-    make = merged if tree else side_by_side
-    whole = make(samples)
-    if len(whole) <= budget:
-        return [whole]
-    return [make([samples[index] for index in group]) for group in split(whole.trie, budget)]
-
-
 class Trainer:
     """A model, its optimiser and a step of it."""
 
-    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
-        self.model = Model(config, seed=seed)
+    def __init__(self, config: ModelConfig, now: Callable[[], float]) -> None:
+        self.now, self.model = now, Model(config)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.0, weight_decay=0.0)
         self.objective = Objective(mtp=MtpLoss.TARGETS if config.mtp_depth else MtpLoss.NONE)
 
     def gradients(self, batches: Sequence[Batch]) -> float:
         """Seconds of forward and backward."""
-        started = time.perf_counter()
+        started = self.now()
         steps.run_step(self.model, batches, self.objective)
-        return time.perf_counter() - started
+        return self.now() - started
 
     def update(self) -> float:
         """Seconds of the optimiser; the rate is 0, so that every step is of the same weights."""
-        started = time.perf_counter()
+        started = self.now()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return time.perf_counter() - started
+        return self.now() - started
 
 
 @dataclass(frozen=True)
@@ -161,6 +161,7 @@ class Result:
     limit_stitched: float
     attention_ratio: float
     edge_ratio: float
+    attention_share: float
     shares: dict[str, float]
     seconds: dict[str, float]
     tokens: dict[str, int]
@@ -175,7 +176,7 @@ def work_of(batches: Sequence[Batch], config: ModelConfig) -> Work:
     return replace(Work.of(batches), pairs=tiles)
 
 
-def tune(trainer: Trainer, samples: Sequence[Sample], tree: bool, enough: int = 40_000) -> dict[int, float]:
+def tune(trainer: Trainer, samples: Sequence[Sample], tree: bool, enough: int = 24_000) -> dict[int, float]:
     """Path tokens per second at each budget, of the first samples with `enough` tokens; trees whole."""
     longest = max(len(sample.tokens_S) for sample in samples)
     if not tree:
@@ -185,7 +186,7 @@ def tune(trainer: Trainer, samples: Sequence[Sample], tree: bool, enough: int = 
     for budget in BUDGETS:
         if budget < longest:
             continue
-        batches = micro_batches(samples, budget, tree)
+        batches = micro_batches(samples, budget, merged if tree else side_by_side)
         trainer.gradients(batches[:1])
         seconds = min(trainer.gradients(batches) for _ in range(2))
         rates[budget] = round(sum(len(sample.tokens_S) for sample in samples) / seconds, 1)
@@ -193,13 +194,13 @@ def tune(trainer: Trainer, samples: Sequence[Sample], tree: bool, enough: int = 
     return rates
 
 
-def measure(name: str, model: str, budgets: dict[str, int], parts: int) -> Result:
+def measure(name: str, model: str, budgets: dict[str, int], parts: int, now: Callable[[], float]) -> Result:
     """Run one shape: the per-request step in parts, a tree step and a stitched step after each."""
-    trainer = Trainer(MODELS[model])
+    trainer = Trainer(MODELS[model], now)
     requests, rollouts = workload(SHAPES[name], MODELS[model].vocab_size)
-    unmerged = micro_batches(requests, budgets["per_request"], tree=False)
-    stitched = micro_batches(rollouts, budgets["stitched"], tree=False)
-    tree = micro_batches(requests, budgets["tree"], tree=True)
+    unmerged = micro_batches(requests, budgets["per_request"], side_by_side)
+    stitched = micro_batches(rollouts, budgets["stitched"], side_by_side)
+    tree = micro_batches(requests, budgets["tree"])
     for batches in (
         tree,
         stitched,
@@ -207,20 +208,27 @@ def measure(name: str, model: str, budgets: dict[str, int], parts: int) -> Resul
     ):  # to be warm
         trainer.gradients(batches)
     trainer.update()
-    clock, whole_s = Clock(), 0.0
+    clock, whole_s = Clock(now=now), 0.0
+    attention: list[tuple[float, int, int]] = []  # seconds, amount, tokens of each micro-batch
+    edges: list[tuple[float, int, int]] = []
     seconds: dict[str, list[float]] = {"stitched": [], "tree": [], "merge": []}
     reference: list[Tensor] | None = None
     for part in np.array_split(np.arange(len(unmerged)), parts):
-        with timed_parts(trainer.model, clock):
-            whole_s += trainer.gradients([unmerged[index] for index in part])
+        for batch in (unmerged[index] for index in part):
+            before = clock.attention, clock.edges
+            with timed_parts(trainer.model, clock):
+                whole_s += trainer.gradients([batch])
+            work = work_of([batch], MODELS[model])
+            attention.append((clock.attention - before[0], work.pairs, work.tokens))
+            edges.append((clock.edges - before[1], work.edges, work.tokens))
         kept = [parameter.grad for parameter in trainer.model.parameters()]
         reference = _added(reference, kept)
         trainer.optimizer.zero_grad(set_to_none=True)
-        stitched = micro_batches(rollouts, budgets["stitched"], tree=False)
+        stitched = micro_batches(rollouts, budgets["stitched"], side_by_side)
         seconds["stitched"].append(trainer.gradients(stitched) + trainer.update())
-        started = time.perf_counter()
-        tree = micro_batches(requests, budgets["tree"], tree=True)
-        seconds["merge"].append(time.perf_counter() - started)
+        started = now()
+        tree = micro_batches(requests, budgets["tree"])
+        seconds["merge"].append(now() - started)
         seconds["tree"].append(trainer.gradients(tree))
         clock.fixed = trainer.update()
     merge_s = float(np.mean(seconds["merge"]))
@@ -233,7 +241,8 @@ def measure(name: str, model: str, budgets: dict[str, int], parts: int) -> Resul
         budgets,
         tuple(work_of(batches, MODELS[model]) for batches in (unmerged, stitched, tree)),
         {"per_request": whole_s + clock.fixed, "stitched": stitched_s, "tree": tree_s, "merge": merge_s},
-        clock,
+        {"attention": own_seconds(attention), "edges": own_seconds(edges), "fixed": clock.fixed},
+        clock.attention,
         gradient_error(trainer, reference, requests, tree),
     )
 
@@ -261,26 +270,16 @@ def _result(
     budgets: dict[str, int],
     works: tuple[Work, ...],
     seconds: dict[str, float],
-    clock: Clock,
+    parts: dict[str, float],
+    attention_s: float,
     error: float,
 ) -> Result:
     unmerged, stitched, tree = works
     whole = seconds["per_request"]
-    shares = {
-        "attention": clock.attention / whole,
-        "edges": clock.edges / whole,
-        "fixed": clock.fixed / whole,
-    }
+    shares = {name: part / whole for name, part in parts.items()}
     shares = {"linear": 1 - sum(shares.values()), **shares}
     limit = limit_of(shares, unmerged, tree)
     speedup = whole / seconds["tree"]
-    # The stitched step's shares follow from the per-request step's costs per token, pair and edge.
-    cost = {
-        "linear": shares["linear"] * stitched.tokens / unmerged.tokens,
-        "attention": shares["attention"] * stitched.pairs / unmerged.pairs,
-        "edges": shares["edges"] * stitched.edges / unmerged.edges,
-        "fixed": shares["fixed"],
-    }
     return Result(
         shape=name,
         model=model,
@@ -291,26 +290,15 @@ def _result(
         of_limit=speedup / limit,
         max_rel_grad_error=error,
         tokens_per_s=unmerged.tokens / seconds["tree"],
-        limit_stitched=limit_of({k: v / sum(cost.values()) for k, v in cost.items()}, stitched, tree),
+        limit_stitched=limit_of(shares_elsewhere(shares, unmerged, stitched), stitched, tree),
         attention_ratio=unmerged.pairs / tree.pairs,
         edge_ratio=unmerged.edges / tree.edges,
+        attention_share=attention_s / whole,
         shares=shares,
         seconds=seconds,
         tokens={"per_request": unmerged.tokens, "stitched": stitched.tokens, "tree": tree.tokens},
         budgets=budgets,
     )
-
-
-def limit_at_m2() -> dict[str, float]:
-    """The limit of the unscaled workload at M2's own sizes, its shares taken from operation counts."""
-    unmerged, tree = FULL.per_request(), FULL.tree()
-    shares = shares_by_operations(preset("m2"), unmerged)
-    return {
-        "token_ratio": unmerged.tokens / tree.tokens,
-        "attention_ratio": unmerged.pairs / tree.pairs,
-        "attention_share": shares["attention"],
-        "limit": limit_of(shares, unmerged, tree),
-    }
 
 
 def report(results: Sequence[Result], at_m2: dict[str, float]) -> None:
@@ -319,7 +307,8 @@ def report(results: Sequence[Result], at_m2: dict[str, float]) -> None:
         shares = ", ".join(f"{part} {share:.1%}" for part, share in found.shares.items())
         print(
             f"{found.shape} on {found.model}: {found.tokens['per_request']} tokens as "
-            f"{found.tokens['tree']} ({found.token_ratio:.1f}x); unmerged step: {shares}\n"
+            f"{found.tokens['tree']} ({found.token_ratio:.1f}x)\n  "
+            f"unmerged step: {shares}; attention in all {found.attention_share:.1%}\n"
             f"  {found.speedup_per_request:.1f}x of at most {found.limit:.1f}x ({found.of_limit:.0%}) "
             f"against one sample a request\n  {found.speedup_stitched:.2f}x of at most "
             f"{found.limit_stitched:.2f}x against stitched\n  {found.tokens_per_s:.0f} path tokens/s; "
@@ -338,12 +327,12 @@ def verdict(results: Sequence[Result]) -> int:
     return int(any(found.of_limit < GATE or found.max_rel_grad_error > ERROR_LIMIT for found in results))
 
 
-def tuned(shapes: Sequence[str], models: Sequence[str]) -> dict[str, Any]:
+def tuned(shapes: Sequence[str], models: Sequence[str], now: Callable[[], float]) -> dict[str, Any]:
     """Sweeps of all pairs, and the fastest budget of each side."""
     sweeps = {}
     for name in shapes:
         for model in models:
-            trainer = Trainer(MODELS[model])
+            trainer = Trainer(MODELS[model], now)
             requests, rollouts = workload(SHAPES[name], MODELS[model].vocab_size)
             rates = {
                 "per_request": tune(trainer, requests, tree=False),
@@ -365,13 +354,15 @@ def main() -> int:
     parser.add_argument("--model", choices=MODELS, action="append", help="only these models")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--parts", type=int, default=6, help="parts of the unmerged step")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: for a machine that is not idle")
     options = parser.parse_args()
+    now = CLOCKS[options.clock]
     torch.set_num_threads(options.threads)
     shapes, models = options.shape or list(SHAPES), options.model or list(MODELS)
     stored = json.loads(BUDGETS_FILE.read_text()) if BUDGETS_FILE.exists() else {}
     missing = [f"{s}/{m}" for s in shapes for m in models if f"{s}/{m}" not in stored]
     if options.tune or missing:
-        stored |= tuned(shapes, models)
+        stored |= tuned(shapes, models, now)
         BUDGETS_FILE.write_text(json.dumps(stored, indent=2) + "\n")
         if options.tune:
             return 0
@@ -379,11 +370,15 @@ def main() -> int:
     for name in shapes:
         for model in models:
             budgets = {side: int(budget) for side, budget in stored[f"{name}/{model}"]["budgets"].items()}
-            results.append(measure(name, model, budgets, options.parts))
+            results.append(measure(name, model, budgets, options.parts, now))
             print(f"{name} on {model}: done", file=sys.stderr, flush=True)
-    at_m2 = limit_at_m2()
+    at_m2 = limit_by_operations(preset("m2"), FULL)
     if options.json:
-        machine = {"cpu": platform.processor() or platform.machine(), "threads": options.threads}
+        machine = {
+            "cpu": platform.processor() or platform.machine(),
+            "threads": options.threads,
+            "clock": options.clock,
+        }
         all_of_them = [asdict(found) for found in results]
         print(
             json.dumps(all_of_them[0] | {"m2": at_m2, "machine": machine, "results": all_of_them}, indent=2)

@@ -8,7 +8,7 @@ the identity after attention and the one before it nothing else runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,7 @@ class Clock:
 
     attention: float = 0.0
     edges: float = 0.0
+    now: Callable[[], float] = time.perf_counter
     fixed: float = 0.0
     since: dict[str, float] = field(default_factory=dict)
 
@@ -51,14 +52,14 @@ def timed_parts(model: Model, clock: Clock) -> Generator[None]:
     attend, logits, evaluate = block.attend, model.logits, steps.evaluate
 
     def opened() -> None:
-        clock.since["attention"] = time.perf_counter()
+        clock.since["attention"] = clock.now()
 
     def closed() -> None:
-        clock.attention += time.perf_counter() - clock.since["attention"]
+        clock.attention += clock.now() - clock.since["attention"]
 
     def edges_closed() -> None:
-        clock.edges += time.perf_counter() - clock.since["edges"]
-        clock.since["edges"] = time.perf_counter()
+        clock.edges += clock.now() - clock.since["edges"]
+        clock.since["edges"] = clock.now()
 
     def timed_attend(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> Tensor:
         q, k, v = _Stamp.apply(closed, q, k, v)
@@ -68,7 +69,7 @@ def timed_parts(model: Model, clock: Clock) -> Generator[None]:
         return _Stamp.apply(opened, out)
 
     def timed_logits(rows: Tensor) -> Tensor:
-        clock.since.setdefault("edges", time.perf_counter())
+        clock.since.setdefault("edges", clock.now())
         return logits(_Stamp.apply(edges_closed, rows))
 
     def timed_evaluate(*given: Any) -> Any:

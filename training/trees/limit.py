@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from training.model.config import ModelConfig
 from training.trees.merge import Batch
 
@@ -43,6 +45,30 @@ def limit_of(shares: Mapping[str, float], unmerged: Work, tree: Work) -> float:
         + (shares["edges"] * tree.edges / unmerged.edges if unmerged.edges else 0.0)
         + shares["fixed"]
     )
+
+
+def own_seconds(measured: Sequence[tuple[float, int, int]]) -> float:
+    """Of the seconds of attention those that go with pairs; of those of the head those that go with edges.
+
+    `measured` holds seconds, pairs (or edges) and tokens of micro-batches; least squares tell them apart.
+    What goes with tokens (sums and gathering of rows, whatever they look at) is linear work.
+    """
+    table = np.array(measured, np.float64)
+    (per_amount, per_token), *_ = np.linalg.lstsq(table[:, 1:], table[:, 0], rcond=None)
+    if per_token < 0:
+        return float(table[:, 0].sum())
+    return float(max(per_amount, 0.0) * table[:, 1].sum())
+
+
+def shares_elsewhere(shares: Mapping[str, float], measured: Work, other: Work) -> dict[str, float]:
+    """The shares of a step of `other` work, at the `measured` one's costs of a token, pair and edge."""
+    cost = {
+        "linear": shares["linear"] * other.tokens / measured.tokens,
+        "attention": shares["attention"] * other.pairs / measured.pairs,
+        "edges": shares["edges"] * other.edges / measured.edges,
+        "fixed": shares["fixed"],
+    }
+    return {name: part / sum(cost.values()) for name, part in cost.items()}
 
 
 def shares_by_operations(config: ModelConfig, work: Work) -> dict[str, float]:
@@ -94,3 +120,15 @@ class Episodes:
             shared + self.rollouts * own,
             self.rollouts * self.turns * self.generated,
         )
+
+
+def limit_by_operations(config: ModelConfig, episodes: Episodes) -> dict[str, float]:
+    """The limit for `episodes` on a model of any size, shares taken from operation counts, nothing split."""
+    unmerged, tree = episodes.per_request(), episodes.tree()
+    shares = shares_by_operations(config, unmerged)
+    return {
+        "token_ratio": unmerged.tokens / tree.tokens,
+        "attention_ratio": unmerged.pairs / tree.pairs,
+        "attention_share": shares["attention"],
+        "limit": limit_of(shares, unmerged, tree),
+    }

@@ -10,12 +10,25 @@ Shapes: P paths.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from training.trees.edges import Sample
+from training.trees.merge import Batch, merged
 from training.trees.trie import Trie
 from warehouse.errors import FactoryError
+
+
+def micro_batches(
+    samples: Sequence[Sample], budget: int, make: Callable[[Sequence[Sample]], Batch] = merged
+) -> list[Batch]:
+    """The samples of a step as trees (or `side_by_side`) of at most `budget` tokens each."""
+    whole = make(samples)
+    if len(whole) <= budget:
+        return [whole]
+    return [make([samples[index] for index in group]) for group in split(whole.trie, budget)]
 
 
 def split(trie: Trie, budget: int) -> list[list[int]]:
