@@ -49,12 +49,6 @@ from training.trees import step as steps
 from training.trees.clock import Clock, timed_parts
 from training.trees.edges import Sample
 from training.trees.limit import Episodes, Work, limit_by_operations, limit_of, own_seconds, shares_elsewhere
-    Episodes,
-    Work,
-    limit_of,
-    own_seconds,
-    shares_elsewhere,
-)
 from training.trees.merge import Batch, merged, side_by_side
 from training.trees.split import micro_batches
 from training.trees.verify import absolute_sample, gradients_of, relative_errors
