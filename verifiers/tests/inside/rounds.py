@@ -75,6 +75,7 @@ class Rounds:
             self.tree.forget()
         if self.hasty:
             suite.enough = lambda: self._lost(suite, changed, number)
+            suite.decisive = lambda result: self._decisive(result, changed, number)
         missed = self._unseen()  # a test that kept away from its own run has had its chance
         suite.run()
         report = suite.report()
@@ -144,12 +145,11 @@ class Rounds:
     def _lost(self, suite: Suite, changed: set[str], number: int | None) -> bool:
         """Whether a run can be given up before all its tests are done."""
         lost = {str(self.tree.root / self._file(name)) for name in self.needed}
-        results = (
-            result
-            for name, result in suite.results.items()
-            if name not in changed and self._conclusive(result, number)
-        )
-        return bool(suite.disagreements or lost & set(suite.ignored)) or any(map(self._misses, results))
+        missed = any(self._decisive(result, changed, number) for result in suite.results.values())
+        return missed or bool(suite.disagreements or lost & set(suite.ignored))
+
+    def _decisive(self, result: dict[str, Any], changed: set[str], number: int | None) -> bool:
+        return result["id"] not in changed and self._conclusive(result, number) and self._misses(result)
 
     def _together(self) -> dict[str, Any]:
         found = [text for report in self.reports for text in report["disagreements"]]

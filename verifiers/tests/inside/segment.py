@@ -14,6 +14,7 @@ import selectors
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class Segment:
     canary: str = ""
     ended: int | None = None
     exit_code: int | None = None
-    killed: str = ""  # '' | test | collection | idle | suite | exit | stream
+    killed: str = ""  # '' | test | collection | idle | suite | exit | stream | enough
+    decisive: Callable[[dict[str, Any]], bool] = lambda _: False
+    """Whether a result settles all that is asked, so that the process need not go on."""
     out_of_memory: bool = False
     violations: list[str] = field(default_factory=list)
     log: bytes = b""
@@ -117,6 +120,8 @@ class Segment:
                 "seconds": max(0.0, min(seconds, 1e6)),
                 "message": message,
             }
+            if not self.killed and self.decisive(self.results[name]):
+                self.killed = "enough"
 
     def stuck_file(self) -> str:
         """The file whose collection ended the process; '' if another reason did (status 4 is pytest's usage

@@ -48,6 +48,8 @@ class Suite:
         self.log = b""
         self.enough: Callable[[], bool] = lambda: False
         """Whether what has become of the tests so far is all that is asked."""
+        self.decisive: Callable[[dict[str, Any]], bool] = lambda _: False
+        """Whether one result is."""
         self.begin = time.monotonic()
         self.deadline = self.begin + spec["suite_seconds"]
         self._prepare()
@@ -143,7 +145,7 @@ class Suite:
         ]
         if self.spec["runner"] == "pytest":
             argv.append(f"--junitxml={self.out}/junit-{number}.xml")
-        segment = Segment()
+        segment = Segment(decisive=self.decisive)
         environment = environment | {"VERIFACTORY_REPORTER": str(settings)}
         Process(self.spec, self.account, argv, environment, self.deadline).run(segment, stream)
         return segment
