@@ -18,9 +18,10 @@ Shapes: T unique tokens, N nodes, P paths, S suffixes, L layers, K experts per t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -176,32 +177,65 @@ def _first_difference(left: bytes, right: bytes) -> int:
 def _sorted_by_route(sequences: list[Ints], routes: list[Ints]) -> tuple[list[int], list[int]]:
     """As for tokens, each followed by a hash of its route. A hash that merges two routes is drawn again."""
     for seed in HASH_SEEDS:
-        keys = []
-        for tokens, route in zip(sequences, routes, strict=True):
-            hashed = hash_routes(route, seed).view(np.uint32).reshape(len(tokens), 2)
-            words = tokens.view(np.uint32).reshape(len(tokens), _words(sequences))
-            keys.append(np.concatenate([words, hashed], axis=1).tobytes())
+        keys = [
+            key for some in _stretches(sequences) for key in _route_keys(sequences[some], routes[some], seed)
+        ]
         order, shared = _sorted_and_shared(keys, _words(sequences) + 2)
         pairs = zip(order, order[1:], shared[1:], strict=False)
-        if all(np.array_equal(routes[one][:same], routes[other][:same]) for one, other, same in pairs):
+        if all(_equal(routes[one][:same], routes[other][:same]) for one, other, same in pairs):
             return order, shared
     raise FactoryError(
         "Different routes keep one hash under every seed; check that the recorded routes are whole."
     )
 
 
+def _equal(one_TLK: Ints, other_TLK: Ints) -> bool:
+    one, other = (np.ascontiguousarray(routes).reshape(-1).view(np.uint8) for routes in (one_TLK, other_TLK))
+    whole = one.size // 8 * 8
+    return bool((one[:whole].view(np.uint64) == other[:whole].view(np.uint64)).all()) and bool(
+        (one[whole:] == other[whole:]).all()
+    )
+
+
+def _stretches(sequences: list[Ints]) -> Iterator[slice]:
+    """Sequences side by side, some 100 000 tokens at a time: few calls, and no copy of all routes."""
+    start = held = 0
+    for stop, tokens in enumerate(sequences, start=1):
+        held += len(tokens)
+        if held >= 100_000 or stop == len(sequences):
+            yield slice(start, stop)
+            start, held = stop, 0
+
+
+def _route_keys(sequences: list[Ints], routes: list[Ints], seed: int) -> list[bytes]:
+    """Each sequence as bytes: of every token its id and the hash of its route."""
+    width, hashes_T = _words(sequences), hash_routes(np.concatenate(routes), seed)
+    words_TW = np.empty((len(hashes_T), width + 2), np.uint32)
+    words_TW[:, :width] = np.concatenate(sequences).view(np.uint32).reshape(-1, width)
+    words_TW[:, width:] = hashes_T.view(np.uint32).reshape(-1, 2)
+    ends = np.cumsum([len(tokens) for tokens in sequences]).tolist()
+    return [words_TW[a:b].tobytes() for a, b in pairwise([0, *ends])]
+
+
 def hash_routes(routes_TLK: Ints, seed: int = 0) -> NDArray[np.uint64]:
-    """A 64-bit hash of each token's route: Σ (a + low half)(b + high half) over 8-byte words, mod 2⁶⁴: NH."""
+    """A 64-bit hash of each token's route: Σ a (x ⊕ x >> 32) over 8-byte words x, mod 2⁶⁴, a random and odd.
+
+    One word needs no hash. Two routes collide by chance only; the fold lets high bits count in the product.
+    """
+    words_TW = _words_of(routes_TLK)
+    if words_TW.shape[1] <= 1:
+        return words_TW[:, 0] if words_TW.shape[1] else np.zeros(len(words_TW), np.uint64)
+    folded_TW = words_TW >> np.uint64(32)
+    folded_TW ^= words_TW
+    odd_W = np.random.default_rng(seed).integers(0, 1 << 63, words_TW.shape[1], dtype=np.uint64) * 2 + 1
+    return folded_TW @ odd_W.astype(np.uint64)
+
+
+def _words_of(routes_TLK: Ints) -> NDArray[np.uint64]:
+    """Each token's route as 8-byte words, filled up with zeros; a view where nothing is to fill."""
     raw_TB = routes_TLK.reshape(len(routes_TLK), math.prod(routes_TLK.shape[1:])).view(np.uint8)
     spare = -raw_TB.shape[1] % 8
-    if spare:
-        raw_TB = np.pad(raw_TB, ((0, 0), (0, spare)))
-    halves_TW = np.ascontiguousarray(raw_TB).view(np.uint32).reshape(len(raw_TB), raw_TB.shape[1] // 4)
-    random = np.random.default_rng(seed)
-    salt_W = random.integers(0, 1 << 32, halves_TW.shape[1], dtype=np.uint32)
-    salted_TW = halves_TW + salt_W
-    low, high = salted_TW[:, ::2].astype(np.uint64), salted_TW[:, 1::2]
-    return np.einsum("tw,tw->t", low, high.astype(np.uint64))
+    return (np.pad(raw_TB, ((0, 0), (0, spare))) if spare else raw_TB).view(np.uint64)
 
 
 def _grow(sequences: list[Ints], routes: list[Ints] | None, order: list[int], shared: list[int]) -> Trie:
