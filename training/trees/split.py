@@ -27,7 +27,7 @@ def micro_batches(
     """The samples of a step as trees (or `side_by_side`) of at most `budget` tokens each."""
     whole = make(samples)
     if len(whole) <= budget:
-        return [whole]
+        return [whole] if len(whole) else []
     return [make([samples[index] for index in group]) for group in split(whole.trie, budget)]
 
 

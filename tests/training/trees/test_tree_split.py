@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.trees.edges import Sample
 from training.trees.paths import Piece, Up, pieces
-from training.trees.split import split
+from training.trees.split import micro_batches, split
 from training.trees.trie import build_trie
 from warehouse.errors import FactoryError
 
@@ -102,3 +103,25 @@ def test_pieces_run_every_token_after_its_path(sequences: list[list[int]], token
             path.append(item)
     assert not path
     assert sorted(seen) == list(range(len(trie.tokens_T)))
+
+
+def test_micro_batches_of_nothing_are_none() -> None:
+    assert micro_batches([], 10) == []
+    assert micro_batches([Sample(np.array([], np.int64), np.array([]))], 10) == []
+    assert [len(batch) for batch in micro_batches([Sample(np.arange(4), np.ones(4))] * 3, 4)] == [4]
+
+
+def test_samples_are_checked_when_they_are_made() -> None:
+    with pytest.raises(FactoryError, match="weight_S of 2"):
+        Sample(np.arange(3), np.ones(2))
+    with pytest.raises(FactoryError, match="not finite"):
+        Sample(np.arange(2), np.ones(2), advantage_S=np.array([0.0, np.inf]))
+    Sample(
+        np.arange(2), np.array([0.0, 1.0]), behaviour_S=np.array([np.nan, -1.0])
+    )  # not learnt: not looked at
+    tokens = np.arange(3)
+    with pytest.raises(FactoryError, match="Only 1 of 2 samples have advantage_S"):
+        micro_batches([Sample(tokens, np.ones(3), advantage_S=np.ones(3)), Sample(tokens, np.ones(3))], 9)
+    routes = np.zeros((3, 1, 1), np.uint8)
+    with pytest.raises(FactoryError, match="Only 1 of 2 samples have routes"):
+        micro_batches([Sample(tokens, np.ones(3), routes_SLK=routes), Sample(tokens, np.ones(3))], 9)
