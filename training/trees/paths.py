@@ -102,7 +102,9 @@ class _Path:
         self.layers = config.layers
         shape = (config.layers + config.mtp_depth, 2, longest, config.kv_heads, config.head_dim)
         self.kept = weight.new_zeros(shape)
-        self.gradients = weight.new_zeros(shape)
+        # Sums of many pieces' gradients, so at least float32.
+        self.high = torch.promote_types(weight.dtype, torch.float32)
+        self.gradients = weight.new_zeros(shape, dtype=self.high)
         self.tails: dict[int, tuple[Tensor, Tensor]] = {}  # by length of path: states, gradients
 
     def lacks(self, layer: int) -> int:
@@ -119,7 +121,7 @@ class _Path:
                 self.gradients[layer, which, start:stop] = 0
         if self.depths:
             tails = torch.stack([state_TD[-1] for state_TD in hidden.residuals_TD[: self.depths]])
-            self.tails[length] = (tails, torch.zeros_like(tails))
+            self.tails[length] = (tails, torch.zeros_like(tails, dtype=self.high))
 
     def past(self, length: int, graph: bool) -> tuple[Past | None, list[Tensor]]:
         """What a piece after `length` tokens is given; with `graph`, leaves that gather gradients, listed."""
@@ -156,11 +158,11 @@ class _Path:
             for which, tensor in enumerate(keys):
                 if stop > start:
                     tensors.append(tensor)
-                    gradients.append(self.gradients[layer, which, start:stop])
+                    gradients.append(self.gradients[layer, which, start:stop].to(tensor.dtype))
         if self.depths:
             _, tails = self.tails.pop(piece.past + piece.stop - piece.start)
             tensors += [state_TD[-1] for state_TD in hidden.residuals_TD[: self.depths]]
-            gradients += list(tails)
+            gradients += list(tails.to(self.kept.dtype))
         return tensors, gradients
 
     def _rows(self, layer: int, piece: Piece) -> tuple[int, int]:

@@ -86,7 +86,7 @@ def verify_merge(
     paths, path_gradients, path_routes = _gradients(model, alone, objective)
     flips = sum(_flips(routes_of[index], route) for index, route in enumerate(path_routes))
     if flips:
-        replayed = [replace(s, routes_SLK=routes_of[index].numpy()) for index, s in enumerate(samples)]
+        replayed = [replace(s, routes_SLK=routes_of[index].cpu().numpy()) for index, s in enumerate(samples)]
         paths, path_gradients, _ = _gradients(model, [side_by_side([s]) for s in replayed], objective)
     scale, absolute_loss = _absolute(model, samples, objective)
     return MergeReport(
