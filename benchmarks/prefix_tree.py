@@ -78,7 +78,7 @@ MODELS = {
         rotary_dim=16,
         experts=16,
         experts_per_token=4,
-        expert_hidden=448,
+        expert_hidden=576,
         mtp_depth=0,
     ),
     "even": ModelConfig(
