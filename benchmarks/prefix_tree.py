@@ -195,12 +195,7 @@ def measure(name: str, model: str, budgets: dict[str, int], parts: int, now: Cal
     unmerged = micro_batches(requests, budgets["per_request"], side_by_side)
     stitched = micro_batches(rollouts, budgets["stitched"], side_by_side)
     tree = micro_batches(requests, budgets["tree"])
-    for batches in (
-        tree,
-        stitched,
-        unmerged[:2],
-    ):  # to be warm
-        trainer.gradients(batches)
+    trainer.gradients([*tree, *stitched, *unmerged[:2]])  # to be warm
     trainer.update()
     clock, whole_s = Clock(now=now), 0.0
     attention: list[tuple[float, int, int]] = []  # seconds, amount, tokens of each micro-batch
