@@ -25,7 +25,7 @@ def sft(
         bool, typer.Option("--dry-run", help="Resolve and print every setting, then stop.")
     ] = False,
 ) -> None:
-    """Run supervised fine-tuning steps of a small causal language model on an `sft` shard.
+    """Fine-tune a mixture-of-experts model on `sft` shards or on the warehouse, over stages.
 
     Example: verifactory train sft examples/sft_tiny/sft.toml
     """
@@ -35,7 +35,7 @@ def sft(
     if dry_run:
         out.print(settings.to_toml(), soft_wrap=True)
         return
-    from training.sft import run_sft
+    from training.trainer.sft import run_sft
 
     def progress(step: int, loss: float) -> None:
         err.print(f"step {step:4d}  loss {loss:.4f}")
@@ -43,10 +43,13 @@ def sft(
     report = run_sft(settings, Settings(), progress)
     if report.resumed_at:
         err.print(f"Went on at step {report.resumed_at} of an earlier run.")
+    if report.left_out:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(report.left_out.items()))
+        out.print(f"Rows left out by cleaning: {reasons}.")
     out.print(
         f"{report.examples} examples, {report.truncated} of them cut; {report.dropped} too long, left out."
     )
     out.print(
         f"{report.steps} steps, {report.tokens} tokens: loss {report.first_loss:.4f} → {report.last_loss:.4f}"
     )
-    out.print(f"Checkpoint and metrics: {report.folder}", soft_wrap=True)
+    out.print(f"Checkpoint, metrics and plots: {report.folder}", soft_wrap=True)

@@ -10,7 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from training.data import COLUMNS
+# What each column of a shard holds; a shard has other columns too.
+COLUMNS = {
+    "messages": pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())])),
+    "task_id": pa.string(),
+    "weight": pa.float64(),
+}
 
 PATCH = "```diff\n--- a/{name}.py\n+++ b/{name}.py\n@@ -1 +1 @@\n-    return {n}\n+    return {n} + 1\n```\n"
 

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from training.settings import OptimizerConfig, SftConfig, TinyConfig
+from training.model.config import PRESETS, ModelConfig
+from training.settings import (
+    CleaningConfig,
+    DomainConfig,
+    MtpConfig,
+    OptimizerConfig,
+    SftConfig,
+    StageConfig,
+)
 from warehouse.errors import FactoryError
 
 EXAMPLE = Path(__file__).parents[2] / "examples/sft_tiny/sft.toml"
@@ -36,7 +44,9 @@ def test_import_is_light() -> None:
     assert min(map(float, seconds)) < 0.1
 
 
-@pytest.mark.parametrize("model", [SftConfig, TinyConfig, OptimizerConfig])
+@pytest.mark.parametrize(
+    "model", [SftConfig, ModelConfig, OptimizerConfig, MtpConfig, CleaningConfig, DomainConfig, StageConfig]
+)
 def test_every_field_is_described(model: type[BaseModel]) -> None:
     assert all(field.description for field in model.model_fields.values())
 
@@ -44,6 +54,8 @@ def test_every_field_is_described(model: type[BaseModel]) -> None:
 def test_example_names_every_key() -> None:
     written = tomllib.loads(EXAMPLE.read_text())
     resolved = tomllib.loads(SftConfig.read(EXAMPLE).to_toml())
+    assert resolved.pop("domains") == {"all": {"data": written["data"], "where": "true", "sql": ""}}
+    assert [stage["steps"] for stage in resolved.pop("stages")] == [written["steps"]]
     assert {k: set(v) if isinstance(v, dict) else None for k, v in written.items()} == {
         k: set(v) if isinstance(v, dict) else None for k, v in resolved.items()
     }
@@ -52,7 +64,7 @@ def test_example_names_every_key() -> None:
 def test_resolved_settings_read_back(tmp_path: Path) -> None:
     config = SftConfig(data="shard", seed=7, too_long="error")
     (tmp_path / "resolved.toml").write_text(config.to_toml())
-    assert SftConfig.read(tmp_path / "resolved.toml") == config
+    assert SftConfig.read(tmp_path / "resolved.toml") == config.resolved() == config.resolved().resolved()
 
 
 @pytest.mark.parametrize(
@@ -60,10 +72,16 @@ def test_resolved_settings_read_back(tmp_path: Path) -> None:
     [
         ("data = 'x'\nstep = 3", "step: Extra inputs are not permitted"),
         ("data = 'x'\n[model]\nlayer = 3", "model.layer: Extra inputs are not permitted"),
-        ("steps = 3", "data: Field required"),
+        ("steps = 3", "name the examples: either data (a shard) or domains"),
         ("data = 'x'\nsteps = 0", "steps: Input should be greater than or equal to 1"),
         ("data = 'x'\nsequence_length = 10\nbatch_tokens = 9", "batch_tokens = 9 is less than"),
-        ("data = 'x'\n[model]\nhidden = 36\nheads = 4", "hidden = 36 must be a multiple of 2 * heads = 8"),
+        ("data = 'x'\n[model]\nkv_heads = 3", "heads = 4 must be a multiple of kv_heads = 3"),
+        ("data = 'x'\n[model]\npreset = 'large'", "There is no model preset named large"),
+        ("data = 'x'\nsequence_length = 5000", "sequence_length = 5000 is more than model.max_positions"),
+        ("data = 'x'\nmicro_batch_tokens = 100", "micro_batch_tokens = 100 is less than sequence_length"),
+        ("[domains.a]\ndata = 'x'\nsql = 'y'", "a domain has either data (a shard) or sql"),
+        ("data = 'x'\n[[stages]]\nratios = {code = 1}", "stage all names code, which is not a domain"),
+        ("data = 'x'\n[[stages]]\ndifficulty = [0.5, 2]", "is not a range within 0 to 1"),
         ("data = ", "cannot be read"),
     ],
 )
@@ -78,3 +96,8 @@ def test_bad_settings_are_one_sentence(tmp_path: Path, text: str, said: str) -> 
 def test_missing_config(tmp_path: Path) -> None:
     with pytest.raises(FactoryError, match=r"There is no training config at .*none\.toml"):
         SftConfig.read(tmp_path / "none.toml")
+
+
+def test_a_preset_fills_in_sizes(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("data = 'x'\n[model]\npreset = 'small'\nlayers = 3\n")
+    assert SftConfig.read(tmp_path / "run.toml").model == PRESETS["small"].replace(layers=3)

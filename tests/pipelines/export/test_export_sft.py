@@ -12,7 +12,8 @@ from datasets import load_dataset
 
 from pipelines.export import EXPORTERS
 from pipelines.export.sft import SYSTEM, fenced
-from training.data import read_corpus
+from training.corpus.corpus import read_corpus
+from training.settings import SftConfig
 from warehouse.errors import FactoryError
 from warehouse.export.split import held_out
 from warehouse.loader import load
@@ -49,14 +50,11 @@ def test_datasets_reads_every_published_task(settings: Settings, tmp_path: Path)
 
 def test_the_trainer_reads_it(settings: Settings, tmp_path: Path) -> None:
     export(settings, "true", tmp_path / "shard")
-    corpus = read_corpus(str(tmp_path / "shard"), 4096, "error")
-    assert len(corpus.examples) == 4
-    answer = bytes(t for t, learnt in zip(*_arrays(corpus.examples[0]), strict=True) if learnt and t < 256)
+    corpus = read_corpus(SftConfig(data=str(tmp_path / "shard"), too_long="error"))
+    assert len(corpus.examples["all"]) == 4
+    example = corpus.examples["all"][0]
+    answer = bytes(token for token in example.tokens_S[example.learnt_S].tolist() if token < 256)
     assert answer.decode().startswith("````diff\n")
-
-
-def _arrays(example):
-    return list(example.tokens), list(example.learnt)
 
 
 def test_manifest_shard_records_and_notice(settings: Settings, tmp_path: Path) -> None:

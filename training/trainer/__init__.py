@@ -1,0 +1,5 @@
+"""The trainer: `step` is one optimiser step of any loss; `sft` is a run of them over stages of data.
+
+`optimizer` (AdamW and its schedule), `phases` (MTP modules alone, then all), `state` (what resumes a run),
+`metrics` (what is recorded of a step), `plots` (what a person looks at).
+"""
