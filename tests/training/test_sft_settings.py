@@ -21,7 +21,8 @@ from training.settings import (
 )
 from warehouse.errors import FactoryError
 
-EXAMPLE = Path(__file__).parents[2] / "examples/sft_tiny/sft.toml"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "sft_tiny/sft.toml"
 
 # pydantic is what every record costs; the 100 ms are for what training adds to it
 IMPORT = """
@@ -101,3 +102,13 @@ def test_missing_config(tmp_path: Path) -> None:
 def test_a_preset_fills_in_sizes(tmp_path: Path) -> None:
     (tmp_path / "run.toml").write_text("data = 'x'\n[model]\npreset = 'small'\nlayers = 3\n")
     assert SftConfig.read(tmp_path / "run.toml").model == PRESETS["small"].replace(layers=3)
+
+
+def test_stages_are_spelt_out() -> None:
+    config = SftConfig.read(EXAMPLES / "sft_stages/sft.toml").resolved()
+    assert [(s.name, s.steps, s.sequence_length) for s in config.stages] == [
+        ("short", 10, 1024),
+        ("long", 10, 4096),
+    ]
+    assert config.stages[1].context == {"statements": 1024}
+    assert config.model.mtp_depth == 2

@@ -27,6 +27,7 @@ def _draw(path: Path, fill: Callable[[Axes], None]) -> Path:
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
+        from matplotlib.ticker import MaxNLocator
     except ImportError as error:
         raise FactoryError(
             "Plots need matplotlib, which is missing: run `pip install 'verifactory[train]'`."
@@ -36,6 +37,7 @@ def _draw(path: Path, fill: Callable[[Axes], None]) -> Path:
     axes = figure.subplots()
     fill(axes)
     axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     try:
