@@ -21,12 +21,13 @@ from verifiers.verdict import Submission
 
 Changes = Mapping[str, Change]
 
-# How a line comment begins, by suffix. PHP needs an open tag, so a file that closes it is left alone.
+# How a comment is written, by suffix; C of 1989 knows but one kind. PHP needs an open tag, so a file that
+# closes it is left alone.
 COMMENTS = {
-    **dict.fromkeys((".py", ".rb", ".pl", ".pm", ".sh", ".bash", ".R", ".r"), "#"),
-    **dict.fromkeys((".js", ".mjs", ".cjs", ".ts", ".go", ".rs", ".java"), "//"),
-    **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".hpp"), "//"),
-    ".lua": "--", ".php": "//",
+    **dict.fromkeys((".py", ".rb", ".pl", ".pm", ".sh", ".bash", ".R", ".r"), "# {}"),
+    **dict.fromkeys((".js", ".mjs", ".cjs", ".ts", ".go", ".rs", ".java", ".php"), "// {}"),
+    **dict.fromkeys((".c", ".h", ".cc", ".cpp", ".hpp"), "/* {} */"),
+    ".lua": "-- {}",
 }  # fmt: skip
 
 # A test of their own, by language: passing, in the place and under the name the language looks for.
@@ -132,8 +133,8 @@ def comments(target: Target, gold: Changes) -> Changes:
     found = {}
     for path, source in _sources(gold, tuple(COMMENTS)).items():
         if not path.endswith(".php") or "?>" not in source:
-            mark = COMMENTS[PurePosixPath(path).suffix]
-            found[path] = text(source.rstrip("\n") + f"\n\n{mark} reviewed\n")
+            comment = COMMENTS[PurePosixPath(path).suffix].format("reviewed")
+            found[path] = text(source.rstrip("\n") + f"\n\n{comment}\n")
     return found
 
 
