@@ -133,6 +133,9 @@ class SftConfig(_Section):
     merge: bool = Field(
         True, description="Compute what examples of a micro-batch share once. Changes time, not the loss."
     )
+    verify_merge: int = Field(
+        0, ge=0, description="First steps of which the gradient is compared with that of examples run alone."
+    )
     sequence_length: int = Field(4096, ge=2, description="Most tokens of one example.")
     too_long: Literal["drop", "truncate", "error"] = Field(
         "drop",

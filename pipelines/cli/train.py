@@ -24,6 +24,10 @@ def sft(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Resolve and print every setting, then stop.")
     ] = False,
+    verify_merge: Annotated[
+        int | None,
+        typer.Option(help="Check the first N steps' merged gradients against those of examples run alone."),
+    ] = None,
 ) -> None:
     """Fine-tune a mixture-of-experts model on `sft` shards or on the warehouse, over stages.
 
@@ -32,6 +36,8 @@ def sft(
     from training.settings import SftConfig
 
     settings = SftConfig.read(config)
+    if verify_merge is not None:
+        settings = settings.model_copy(update={"verify_merge": verify_merge})
     if dry_run:
         out.print(settings.to_toml(), soft_wrap=True)
         return

@@ -40,11 +40,12 @@ from training.model.model import Model
 from training.trainer import state
 from training.trainer.metrics import Board, StepMetrics, records
 from training.trainer.optimizer import learning_rate
-from training.trainer.phases import Phase, phase
+from training.trainer.phases import Phase, enter, phase
 from training.trainer.plots import plot
 from training.trainer.step import Diverged, Trainer
 from training.trees.merge import merged, side_by_side
 from training.trees.split import micro_batches
+from training.trees.verify import LIMITS, verify_merge
 
 Progress = Callable[[int, float], None]
 
@@ -89,7 +90,7 @@ class SftRun:
         self.stages = _stages(config, corpus)
         self.steps = sum(stage.steps for stage in config.stages)
         # what the numbers depend on; where things lie and how often we save are not among it
-        identity = config.model_dump(mode="json", exclude={"domains", "out", "save_every"})
+        identity = config.model_dump(mode="json", exclude={"domains", "out", "save_every", "verify_merge"})
         self.run_id = content_id("sft", identity, corpus.sha256, torch.__version__)
         self.folder = config.out / self.run_id
         self.checkpoint = self.folder / "checkpoint.pt"
@@ -116,11 +117,16 @@ class SftRun:
         _set_rope(self.trainer.model, stage.config.rope_theta)
         now = phase([m.mtp_loss for m in self.metrics], [Phase(m.phase) for m in self.metrics], config.mtp)
         lr = learning_rate(number, self.steps, config.optimizer)
-        make = merged if config.merge else side_by_side
+        found, make = samples(batch), merged if config.merge else side_by_side
+        goal = objective(config, number / max(1, self.steps - 1))
+        if config.merge and number < config.verify_merge:
+            enter(self.trainer.model, Phase.JOINT)
+            report = verify_merge(self.trainer.model, found, goal, config.micro_batch_tokens)
+            report.require(LIMITS[getattr(torch, config.dtype)])
         try:
             result = self.trainer.step(
-                micro_batches(samples(batch), config.micro_batch_tokens, make),
-                objective(config, number / max(1, self.steps - 1)),
+                micro_batches(found, config.micro_batch_tokens, make),
+                goal,
                 lr=lr,
                 bias_rate=config.router_bias_rate,
                 phase=now,

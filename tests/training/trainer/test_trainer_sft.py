@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ from training.settings import (  # noqa: E402
     SftConfig,
     StageConfig,
 )
+from training.trainer import sft as trainer_sft  # noqa: E402
 from training.trainer import step as trainer_step  # noqa: E402
 from training.trainer.optimizer import learning_rate  # noqa: E402
 from training.trainer.phases import Phase, phase  # noqa: E402
@@ -366,3 +368,22 @@ def test_merging_and_micro_batches_change_no_loss(config: SftConfig, settings: S
             assert a["loss"] == pytest.approx(b["loss"], rel=1e-10)
             assert a["mtp_loss"] == pytest.approx(b["mtp_loss"], rel=1e-10)
             assert a["imbalance"] == b["imbalance"]
+
+
+def test_merging_is_checked_if_asked(
+    config: SftConfig, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = config.model_copy(update={"steps": 3, "verify_merge": 2})
+    plain = run_sft(config.model_copy(update={"steps": 3, "out": config.out / "plain"}), settings)
+    assert logged(run_sft(checked, settings).folder) == logged(plain.folder)
+    real = trainer_sft.verify_merge
+    calls = []
+
+    def wrong(*arguments):
+        calls.append(arguments)
+        return dataclasses.replace(real(*arguments), loss_error=1.0)
+
+    monkeypatch.setattr(trainer_sft, "verify_merge", wrong)
+    with pytest.raises(FactoryError, match=r"Merging changes the gradient.*train unmerged"):
+        run_sft(checked.model_copy(update={"out": config.out / "again"}), settings)
+    assert len(calls) == 1
