@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -223,6 +224,7 @@ def test_a_restarted_group_counts_from_its_new_start() -> None:
     queue.trained()
     group = queue.restart(0)
     assert (group.started, queue.live_at) == (1, {0: 6, 1: 1})
+    assert next(iter(queue.live)) == 0  # and keeps its place
 
 
 def test_what_was_passed_over_knows_since_when() -> None:
@@ -239,3 +241,33 @@ def test_settings_build_the_policy_and_refuse_what_it_does_not_use() -> None:
     assert SchedulerConfig(policy="fifo", bound=6).policy_for(32).slots == 224
     with pytest.raises(ValidationError, match="has no window"):
         SchedulerConfig(policy="cohorts", window=3)
+
+
+# -- Any order of events ---
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 5), st.booleans())
+def test_bounds_hold_for_any_order_of_finishes_and_restarts(
+    seed: int, batch: int, bound: int, windowed: bool
+) -> None:
+    """No durations here: whoever is drawn finishes next, and some lose their engine and start anew."""
+    chance = random.Random(seed)
+    policy: Policy = Cohorts(bound=bound, batch=batch, burst=chance.randint(1, max(bound, 1)))
+    if windowed:
+        policy = WindowedFifo(slots=batch * (bound + 1), batch=batch, window=chance.randint(1, 9))
+    queue, trained = GroupQueue(batch=batch, closed=True), []
+    for _ in range(chance.randint(1, 80)):
+        queue.offer()
+    while queue.live or queue.waiting:
+        queue.start(policy.admit(queue))
+        while not (chosen := policy.select(queue)):
+            running = [group for group in queue.live.values() if not group.finished]
+            group = chance.choice(running)
+            if chance.random() < 0.2:
+                queue.restart(group.index)
+            queue.finish(group.index)
+        queue.take(chosen)
+        assert all(queue.version - group.started <= (policy.bound or 0) for group in chosen)
+        trained += [group.index for group in queue.trained()]
+    assert sorted(trained) == list(range(queue.offered))

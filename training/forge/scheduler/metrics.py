@@ -93,23 +93,18 @@ def rolling_share(trace: Trace) -> np.ndarray:
     return np.convolve(tops, kernel, "valid") / np.convolve(count, kernel, "valid")
 
 
-def token_staleness(trace: Trace) -> tuple[float, float]:
-    """With weights updated while groups run: mean staleness of a token, and share of tokens over the bound.
+def token_staleness(trace: Trace) -> float:
+    """A trained token's mean staleness, in versions, where weights are updated while groups run.
 
     Tokens are spread evenly over a group's time. A token's version is that of the weights when it was
     sampled.
     """
     done = trace.trained >= 0
     start, finish, step = trace.start_time[done], trace.finish_time[done], trace.trained[done]
-    elapsed = np.concatenate(
-        [[0.0], np.cumsum(np.diff(trace.version_time) * np.arange(len(trace.version_time) - 1))]
-    )
-    versions = np.interp(finish, trace.version_time, elapsed) - np.interp(start, trace.version_time, elapsed)
-    tokens = trace.durations[done]
-    mean = float(np.average(step - versions / (finish - start), weights=tokens))
-    if trace.bound is None:
-        return mean, 0.0
-    return mean, masked_share(trace, trace.bound)
+    version = np.arange(len(trace.version_time) - 1)
+    elapsed = np.concatenate([[0.0], np.cumsum(np.diff(trace.version_time) * version)])
+    area = np.interp(finish, trace.version_time, elapsed) - np.interp(start, trace.version_time, elapsed)
+    return float(np.average(step - area / (finish - start), weights=trace.durations[done]))
 
 
 def masked_share(trace: Trace, bound: int) -> float:

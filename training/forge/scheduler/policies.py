@@ -182,18 +182,25 @@ class Cohorts:
         return self.block * self.cohort
 
     def admit(self, queue: GroupQueue) -> list[Group]:
-        if self.slots - queue.charged < self.cohort or not queue.waiting:
-            return []
+        cohorts = (self.slots - queue.charged) // self.cohort
         if not self.long_share:
-            return list(islice(queue.waiting.values(), self.cohort))
-        first = next(iter(queue.waiting))
-        end = first - first % self.lookahead + self.lookahead
-        block = [group for group in islice(queue.waiting.values(), self.lookahead) if group.index < end]
+            return list(islice(queue.waiting.values(), cohorts * self.cohort))
+        waiting, chosen = list(queue.waiting.values()), []
+        for _ in range(cohorts):
+            chosen += self._next_cohort([group for group in waiting if group not in chosen])
+        return chosen
+
+    def _next_cohort(self, waiting: list[Group]) -> list[Group]:
+        """Of the first block that is not used up: its longest, in proportion, and the first of the others."""
+        if not waiting:
+            return []
+        end = (waiting[0].index // self.lookahead + 1) * self.lookahead
+        block = [group for group in waiting if group.index < end]
         by_length = sorted(block, key=lambda group: (-(group.predicted or 0.0), group.index))
         long = {group.index for group in by_length[: round(self.long_share * len(block))]}
-        now = {group.index for group in by_length[: round(self.long_share * min(self.cohort, len(block)))]}
-        others = islice((group for group in block if group.index not in long), self.cohort - len(now))
-        chosen = now | {group.index for group in others}
+        chosen = {group.index for group in by_length[: round(self.long_share * min(self.cohort, len(block)))]}
+        others = (group.index for group in block if group.index not in long)
+        chosen.update(islice(others, self.cohort - len(chosen)))
         return [group for group in block if group.index in chosen]
 
     def select(self, queue: GroupQueue) -> list[Group] | None:

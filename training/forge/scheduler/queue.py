@@ -39,7 +39,9 @@ class GroupQueue:
     version: int = 0
     closed: bool = False  # nothing more will be offered: what is left trains, the last batch may be smaller
     waiting: dict[int, Group] = field(default_factory=dict)  # by index, in the order of the stream
-    live: dict[int, Group] = field(default_factory=dict)  # running and ready, in the order of their start
+    live: dict[int, Group] = field(
+        default_factory=dict
+    )  # running and ready, in the order of their first start
     ready: dict[int, Group] = field(default_factory=dict)  # in the order in which they finished
     training: list[Group] = field(default_factory=list)
     live_at: dict[int, int] = field(default_factory=dict)  # started version -> live groups, oldest first
@@ -48,16 +50,20 @@ class GroupQueue:
 
     @classmethod
     def restored(cls, batch: int, version: int, groups: Iterable[Group], offered: int) -> GroupQueue:
-        """The queue as a durable record of its groups has it: waiting where `started` is negative."""
-        queue = cls(batch=batch, version=version, offered=offered)
-        for group in sorted(groups, key=lambda group: (group.started, group.index)):
+        """The queue as a durable record of its groups has it: waiting where `started` is negative.
+
+        Finished groups come in the order in which they finished; the others in any.
+        """
+        queue, groups = cls(batch=batch, version=version, offered=offered), list(groups)
+        finished = [group.index for group in groups if group.finished]
+        for group in sorted(groups, key=lambda group: group.index):
+            group.finished = False
             if group.started < 0:
                 queue.waiting[group.index] = group
-                continue
-            finished, group.finished = group.finished, False
-            queue._enter(group)
-            if finished:
-                queue.finish(group.index)
+            else:
+                queue._enter(group)
+        for index in finished:
+            queue.finish(index)
         return queue
 
     def offer(self, prompt: str = "", predicted: float | None = None) -> Group:
@@ -98,9 +104,9 @@ class GroupQueue:
         """Start a running group anew after its engine or sandbox was lost; its tokens will be of this
         version."""
         group = self.live[index]
-        self._leave(group)
+        self._uncount(group)
         group.started, group.finished = self.version, False
-        self._enter(group)
+        self._enter(group)  # in its old place: a window goes by the order of the stream
         return group
 
     def take(self, batch: Iterable[Group]) -> None:
@@ -121,6 +127,9 @@ class GroupQueue:
 
     def _leave(self, group: Group) -> None:
         del self.live[group.index]
+        self._uncount(group)
+
+    def _uncount(self, group: Group) -> None:
         self.live_at[group.started] -= 1
         if group.finished:
             del self.ready[group.index]
