@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -190,6 +191,14 @@ def markdown(rows: list[Row]) -> str:
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines) + "\n"
 
 
+def put(table: str, page: Path) -> None:
+    """The table in the place of the page's own, or at its end."""
+    text = page.read_text() if page.exists() else ""
+    old = re.search(r"^(\|.*\n)+", text, re.M)
+    start, end = old.span() if old else (len(text), len(text))
+    page.write_text(text[:start] + table + text[end:])
+
+
 def totals(rows: list[Row]) -> dict[str, Any]:
     added = {name: sum(getattr(row, name) for row in rows)
              for name in ("sample", "tried", "accepted", "built", "validated", "published")}  # fmt: skip
@@ -213,7 +222,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="the warehouse's home")
     parser.add_argument("--limit", type=int, default=0, help="accepted changes of each; 0 only counts")
     parser.add_argument("--only", nargs="*", default=[], help="these projects")
-    parser.add_argument("--markdown", type=Path, help="write the table to this file")
+    parser.add_argument("--markdown", type=Path, help="put the table into this page")
     parser.add_argument("--json", action="store_true", help="rows and totals as JSON")
     asked = parser.parse_args()
     rule = tomllib.loads(RULE.read_text())
@@ -230,7 +239,7 @@ def main() -> None:
         load(settings)
         rows.append(counted(project, commits, settings))
     if asked.markdown:
-        asked.markdown.write_text(markdown(rows))
+        put(markdown(rows), asked.markdown)
     if asked.json:
         print(json.dumps({**totals(rows), "rows": [row.told() for row in rows]}, indent=1))
     else:
