@@ -37,7 +37,7 @@ class Policy(Protocol):
 
     @property
     def lookahead(self) -> int:
-        """How many prompts that are not held must be waiting before `admit`, unless the stream has ended."""
+        """How many `fresh` prompts have to wait before `admit`, unless the stream has ended."""
         ...
 
     def admit(self, queue: GroupQueue) -> list[Group]:

@@ -138,6 +138,11 @@ class GroupQueue:
             del self.live_at[group.started], self.ready_at[group.started]
 
     @property
+    def fresh(self) -> int:
+        """Waiting groups that nobody overtook: what a policy's `lookahead` counts."""
+        return sum(group.passed is None for group in self.waiting.values())
+
+    @property
     def charged(self) -> int:
         """Slots in use."""
         return len(self.live) + len(self.training)

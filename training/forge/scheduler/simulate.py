@@ -93,11 +93,10 @@ class _Run:
         self.order: list[int] = []
         self.version_time = [0.0]
         self.supplied, self.running_time = 0, 0.0
-        self.passed = 0  # waiting groups that were passed over: they do not count as lookahead
 
     def offer(self) -> None:
         queue, predicted = self.queue, self.predicted
-        missing = self.policy.lookahead + self.passed - len(queue.waiting)
+        missing = self.policy.lookahead - queue.fresh
         for index in range(queue.offered, min(queue.offered + missing, len(self.durations))):
             queue.offer(predicted=None if predicted is None else predicted[index])
         queue.closed = queue.offered == len(self.durations)
@@ -119,7 +118,6 @@ class _Run:
             self.start_time[group.index] = engine.now
             engine.start(group.index, self.durations[group.index])
         if chosen:
-            self.passed = sum(group.passed is not None for group in queue.waiting.values())
             self.supplied, self.running_time = queue.version, engine.running_time
 
     def finish_one(self) -> None:
