@@ -4,64 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+import integrity_image
 import integrity_project as project
 import pytest
 
-from envs.builder import toolchain_image
 from envs.docker.backend import DockerBackend
-from envs.languages import toolchain
-from envs.languages.python.recipe import PythonRecipe
-from envs.sandbox import BuiltImage, Limits, Network
+from envs.sandbox import BuiltImage, Limits
 from verifiers.tests.bundle import Bundle
 from verifiers.tests.grader import TestsVerifier
-from warehouse.records import content_id
 from warehouse.settings import Settings
-
-DOCKERFILE = """\
-ARG BASE
-FROM $BASE
-RUN python3 -m venv --without-pip /opt/venv && uv pip install --no-cache --python=/opt/venv/bin/python pytest
-ADD app.tar /app/
-RUN cd /app && git init -q && git add -A -f && \\
-    git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
-    echo /app > "$(ls -d /opt/venv/lib/python*/site-packages)/app.pth"
-"""
-
-
-async def _build() -> BuiltImage:
-    home = Path(tempfile.mkdtemp())
-    settings = Settings(home=home)
-    backend = DockerBackend(settings)
-    recipe = PythonRecipe(
-        name="calc", version="1", python="3.11", suite="bookworm", requires=(),
-        index_date=datetime(2026, 1, 1, tzinfo=UTC),
-    )  # fmt: skip
-    context = Path(tempfile.mkdtemp())
-    try:
-        base = await toolchain_image(toolchain("python"), recipe, backend, settings)
-        (context / "Dockerfile").write_text(DOCKERFILE)
-        (context / "app.tar").write_bytes(project.app_tar())
-        tag = f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, project.FILES)}"
-        return await backend.build(
-            context, tag=tag, build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600
-        )
-    finally:
-        await backend.close()
-        shutil.rmtree(context)
-        shutil.rmtree(home)
 
 
 @pytest.fixture(scope="session")
 def image() -> BuiltImage:
     with Path(tempfile.gettempdir(), "verifactory-verifier-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return asyncio.run(_build())
+        return asyncio.run(integrity_image.build())
 
 
 @pytest.fixture(scope="session")
