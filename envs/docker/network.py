@@ -38,6 +38,8 @@ RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 PREFIX = 29
 PORT = 3128
 NO_RESOLVER = "240.0.0.1"  # reserved, unroutable; an empty list would mean the host's resolvers
+GOING = "marked for removal"  # what the daemon says of a container that it is still taking away
+GOING_SECONDS = 30.0
 READY_SECONDS = 20.0
 TRIES = 20
 PROXY_MEMORY_MB = 192
@@ -166,13 +168,21 @@ class Networks:
         """Take the proxy off a network and remove it. Nothing else may be on it any more."""
         with self._lock:
             self._wires.discard(name)
-        try:
-            for container in client.api.inspect_network(name)["Containers"] or {}:
-                with suppress(NotFound):  # it went meanwhile, and off the network with it
-                    client.api.disconnect_container_from_network(container, name, force=True)
-            client.api.remove_network(name)
-        except NotFound:
-            return
+        deadline = time.monotonic() + GOING_SECONDS
+        while True:
+            try:
+                for container in client.api.inspect_network(name)["Containers"] or {}:
+                    with suppress(NotFound):  # it went meanwhile, and off the network with it
+                        client.api.disconnect_container_from_network(container, name, force=True)
+                client.api.remove_network(name)
+            except NotFound:
+                return
+            except APIError as error:
+                if GOING not in str(error.explanation) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def close(self, client: DockerClient) -> None:
         """Remove them all; one that is being started is waited for, and none is started after that."""

@@ -7,14 +7,19 @@ import http.server
 import json
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from docker import DockerClient
+from docker.errors import APIError
 
 from envs import registries
 from envs.docker.backend import DockerBackend
 from envs.docker.container import DockerSandbox
-from envs.docker.network import host_addresses
+from envs.docker.network import Networks, host_addresses
 from envs.docker.proxy import ensure_proxy_image
 from envs.sandbox import Network, SandboxSpec
 from warehouse.settings import Settings
@@ -188,3 +193,27 @@ async def test_one_proxy_serves_all_sandboxes_of_a_list(docker: DockerBackend, b
     assert len(api.networks(filters=networks)) == 3
     await asyncio.gather(*(sandbox.stop() for sandbox in sandboxes))
     assert api.networks(filters=networks) == []
+
+
+class _Daemon:
+    """A daemon that is still taking a container away when its network is to go."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.removed: list[str] = []
+
+    def inspect_network(self, name: str) -> dict[str, Any]:
+        return {"Containers": {"going": {}} if self.refusals else {}}
+
+    def disconnect_container_from_network(self, container: str, name: str, *, force: bool) -> None:
+        self.refusals -= 1
+        raise APIError("500", explanation=f"Container {container} is marked for removal and cannot be …")
+
+    def remove_network(self, name: str) -> None:
+        self.removed.append(name)
+
+
+def test_a_container_that_is_being_removed_is_waited_for(tmp_path: Path) -> None:
+    daemon = _Daemon(refusals=3)
+    Networks(tmp_path).close_wire(cast(DockerClient, SimpleNamespace(api=daemon)), "wire")
+    assert daemon.removed == ["wire"]
