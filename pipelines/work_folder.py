@@ -41,7 +41,7 @@ def work_folder(settings: Settings) -> Generator[Path]:
 
 
 def _remove_abandoned(parent: Path) -> None:
-    for left in parent.iterdir():
+    for left in filter(Path.is_dir, parent.iterdir()):  # a file there is none of ours
         # Its process is alive, or has just removed it itself.
         with suppress(BlockingIOError, FileNotFoundError), _locked(left, fcntl.LOCK_EX | fcntl.LOCK_NB):
             shutil.rmtree(left)

@@ -38,3 +38,13 @@ def test_a_killed_process_leaves_what_the_next_run_removes(tmp_path: Path) -> No
     assert held.exists()
     with work_folder(settings) as own:
         assert list((settings.home / "work").iterdir()) == [own]
+
+
+def test_a_file_of_somebody_else_stays(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home")
+    (settings.home / "work").mkdir(parents=True)
+    notes = settings.home / "work" / "notes.txt"
+    notes.write_text("mine")
+    with work_folder(settings) as own:
+        assert own.is_dir()
+    assert notes.read_text() == "mine"
