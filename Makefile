@@ -34,8 +34,10 @@ lint: setup      ## style, types, and the rooms
 test: setup lint  ## the whole suite; a Docker daemon started for it is stopped again
 	scripts/docker.sh with $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-bench: setup docker  ## every benchmark, one after another
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+# These want clones of yours, or a warehouse with tasks.
+INPUT := corpus exploit_rate naive_baseline transformations
+bench: setup docker  ## every benchmark that needs no input, one after another
+	@for file in $(filter-out $(INPUT:%=benchmarks/%.py),$(wildcard benchmarks/*.py)); do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 rollout-env:     ## make vLLM's own environment, .venv-rollout (2.4 GB)
 	PYTHON="$(PYTHON)" scripts/rollout_env.sh

@@ -106,7 +106,7 @@ class Row:
 def sample(clone: Path, tip: str, count: int, settings: Settings) -> list[str]:
     """The commits that the rule names, newest first."""
     opened, is_test = git.open_clone(str(clone)), git.path_rule(str(clone), settings)
-    head = git.open_clone(str(clone)).repository.head.target
+    head = opened.repository.head.target
     if str(head) != tip:
         raise SystemExit(f"{clone} is at {head}, the sample is of {tip}: reset it to that commit.")
 

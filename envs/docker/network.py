@@ -38,6 +38,7 @@ RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 PREFIX = 29
 PORT = 3128
 NO_RESOLVER = "240.0.0.1"  # reserved, unroutable; an empty list would mean the host's resolvers
+CLOSED = "The sandboxes of this process are being put away."
 GOING = "marked for removal"  # what the daemon says of a container that it is still taking away
 GOING_SECONDS = 30.0
 READY_SECONDS = 20.0
@@ -84,7 +85,7 @@ class Networks:
         """A fresh wire to the proxy of `policy`, which is started when it is the first."""
         with self._one_proxy:
             if self._closed:
-                raise SandboxError("The sandboxes of this process are being put away.")
+                raise SandboxError(CLOSED)
             proxy = self._proxies.get(policy)
             if proxy is None or not _runs(client, proxy):
                 proxy = self._start_proxy(client, policy, proxy_image)
@@ -95,7 +96,7 @@ class Networks:
             self._wires.add(name)
         if late:
             self.close_wire(client, name)
-            raise SandboxError("The sandboxes of this process are being put away.")
+            raise SandboxError(CLOSED)
         address = str(subnet[2])  # the first is the bridge's by convention, and stays unused
         try:
             client.api.connect_container_to_network(proxy, name, ipv4_address=address)

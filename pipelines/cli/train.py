@@ -1,4 +1,4 @@
-"""`verifactory train`: training stages over exported shards. Torch is imported only when a stage runs."""
+"""`verifactory train`: training on exported shards or the warehouse. Torch is imported only for a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer()
 
 @app.callback()
 def _train() -> None:
-    """Train on exported shards."""
+    """Train a model."""
 
 
 @app.command()
@@ -26,7 +26,9 @@ def sft(
     ] = False,
     verify_merge: Annotated[
         int | None,
-        typer.Option(help="Check the first N steps' merged gradients against those of examples run alone."),
+        typer.Option(
+            min=0, help="Check the first N steps' merged gradients against those of examples run alone."
+        ),
     ] = None,
 ) -> None:
     """Fine-tune a mixture-of-experts model on `sft` shards or on the warehouse, over stages.

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import integrity_image
 import integrity_project as project
+import project_image
 import pytest
 
 from envs.docker.backend import DockerBackend
@@ -23,7 +23,7 @@ from warehouse.settings import Settings
 def image() -> BuiltImage:
     with Path(tempfile.gettempdir(), "verifactory-verifier-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return asyncio.run(integrity_image.build())
+        return asyncio.run(project_image.build(project.FILES, project.app_tar()))
 
 
 @pytest.fixture(scope="session")

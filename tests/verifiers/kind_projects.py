@@ -5,36 +5,20 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import io
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import project_image
 import pytest
 from verifier_projects import diff
 
-from envs.builder import toolchain_image
-from envs.docker.backend import DockerBackend
-from envs.languages import toolchain
-from envs.languages.python.recipe import PythonRecipe
-from envs.sandbox import BuiltImage, Network
+from envs.sandbox import BuiltImage
 from verifiers.tests.bundle import render
 from verifiers.tests.spec import TestSpec
-from warehouse.records import content_id
-from warehouse.settings import Settings
 
-DOCKERFILE = """\
-ARG BASE
-FROM $BASE
-RUN python3 -m venv --without-pip /opt/venv
-ADD app.tar /app/
-RUN cd /app && git init -q && git add -A -f && \\
-    git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
-    echo /app > "$(ls -d /opt/venv/lib/python*/site-packages)/app.pth"
-"""
+WITHOUT_PYTEST = project_image.DOCKERFILE.replace(project_image.INSTALL, "")
 
 SLOW = '''\
 """Lists without repetitions."""
@@ -163,34 +147,12 @@ def app_tar() -> bytes:
     return packed.getvalue()
 
 
-async def _build() -> BuiltImage:
-    home, context = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
-    settings = Settings(home=home)
-    backend = DockerBackend(settings)
-    recipe = PythonRecipe(
-        name="calc", version="1", python="3.11", suite="bookworm", requires=(),
-        index_date=datetime(2026, 1, 1, tzinfo=UTC),
-    )  # fmt: skip
-    try:
-        base = await toolchain_image(toolchain("python"), recipe, backend, settings)
-        (context / "Dockerfile").write_text(DOCKERFILE)
-        (context / "app.tar").write_bytes(app_tar())
-        return await backend.build(
-            context, tag=f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, FILES)}",
-            build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600,
-        )  # fmt: skip
-    finally:
-        await backend.close()
-        shutil.rmtree(context)
-        shutil.rmtree(home)
-
-
 @pytest.fixture(scope="session")
 def kinds_image(tmp_path_factory: pytest.TempPathFactory) -> BuiltImage:
     """Built once for all workers."""
     with (tmp_path_factory.getbasetemp().parent / "kind-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        return asyncio.run(_build())
+        return asyncio.run(project_image.build(FILES, app_tar(), WITHOUT_PYTEST))
 
 
 def bundle(

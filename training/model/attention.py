@@ -1,6 +1,6 @@
 """Exact causal attention over a forest, without an N × N object and without a kernel that CPUs lack.
 
-Queries are taken in *chunks*: at most `CHUNK` tokens that stand side by side. In depth-first order whatever
+Queries are taken in *chunks*: at most `LARGEST` tokens that stand side by side. In depth-first order whatever
 any of them may see outside the chunk lies on the path of the chunk's first token, so one list of key spans
 serves all, and what a query may see of them is a prefix: up to the position where its own path leaves the
 first's. A chunk takes in further nodes (short siblings, short sequences) only while the pairs this computes

@@ -1,13 +1,12 @@
-"""The environment image of the one small task."""
+"""The environment image of a small Python project of the tests, by the contract of docs/design.md."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-
-import integrity_project as project
 
 from envs.builder import toolchain_image
 from envs.docker.backend import DockerBackend
@@ -17,10 +16,11 @@ from envs.sandbox import BuiltImage, Network
 from warehouse.records import content_id
 from warehouse.settings import Settings
 
-DOCKERFILE = """\
+INSTALL = " && uv pip install --no-cache --python=/opt/venv/bin/python pytest"
+DOCKERFILE = f"""\
 ARG BASE
 FROM $BASE
-RUN python3 -m venv --without-pip /opt/venv && uv pip install --no-cache --python=/opt/venv/bin/python pytest
+RUN python3 -m venv --without-pip /opt/venv{INSTALL}
 ADD app.tar /app/
 RUN cd /app && git init -q && git add -A -f && \\
     git -c user.name=a -c user.email=a@b commit -q -m Base && chown -R agent:agent /app && \\
@@ -28,7 +28,8 @@ RUN cd /app && git init -q && git add -A -f && \\
 """
 
 
-async def build() -> BuiltImage:
+async def build(files: Mapping[str, str], app_tar: bytes, dockerfile: str = DOCKERFILE) -> BuiltImage:
+    """On the real toolchain; found again by its name where it is there already."""
     home = Path(tempfile.mkdtemp())
     settings = Settings(home=home)
     backend = DockerBackend(settings)
@@ -39,9 +40,9 @@ async def build() -> BuiltImage:
     context = Path(tempfile.mkdtemp())
     try:
         base = await toolchain_image(toolchain("python"), recipe, backend, settings)
-        (context / "Dockerfile").write_text(DOCKERFILE)
-        (context / "app.tar").write_bytes(project.app_tar())
-        tag = f"verifactory/verifier-tests:{content_id(base, DOCKERFILE, project.FILES)}"
+        (context / "Dockerfile").write_text(dockerfile)
+        (context / "app.tar").write_bytes(app_tar)
+        tag = f"verifactory/verifier-tests:{content_id(base, dockerfile, files)}"
         return await backend.build(
             context, tag=tag, build_args={"BASE": base}, network=Network.ALLOWLIST, timeout=600
         )
