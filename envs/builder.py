@@ -260,6 +260,7 @@ class Builder:
                 build_args={"BASE": base},
                 network=Network.ALLOWLIST,
                 allowed_hosts=registries.hosts(),
+                shares=await toolchain_image(self.toolchain, recipe, self.backend, self.settings),
                 timeout=self.settings.build_seconds,
             )
         except BuildError as error:

@@ -193,9 +193,10 @@ class SandboxBackend(Protocol):
         build_args: Mapping[str, str] | None = None,
         network: Network = Network.ALLOWLIST,
         allowed_hosts: tuple[str, ...] = (),
+        shares: str | None = None,
         timeout: float,
     ) -> BuiltImage:
-        """Build `context/Dockerfile`.
+        """Build `context/Dockerfile`; where it begins with the layers of the image `shares`, they are not its size.
 
         Raises BuildError when the recipe is at fault, SandboxError when the daemon is.
         """
@@ -219,6 +220,8 @@ class BuiltImage(BaseModel):
 
     tag: str
     digest: str
-    size_bytes: int = Field(description="Bytes added to the base image it was built from.")
+    size_bytes: int = Field(
+        description="Bytes added to the base image, or to the image it shares layers with."
+    )
     seconds: float
     log: str

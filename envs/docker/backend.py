@@ -210,6 +210,7 @@ class DockerBackend:
         build_args: Mapping[str, str] | None = None,
         network: Network = Network.ALLOWLIST,
         allowed_hosts: tuple[str, ...] = (),
+        shares: str | None = None,
         timeout: float,
     ) -> BuiltImage:
         """Build `context/Dockerfile`.
@@ -232,6 +233,7 @@ class DockerBackend:
             labels=image_labels("environment", tag),
             memory_mb=self.settings.memory_mb,
             timeout=timeout,
+            shares=shares,
         )
         try:
             return await self._run_build(build)

@@ -68,6 +68,7 @@ class Build:
     labels: Mapping[str, str]
     memory_mb: int
     timeout: float
+    shares: str | None = None
     step_images: list[str] = field(default_factory=list)
     _log: list[str] = field(default_factory=list)
     _log_bytes: int = 0
@@ -113,7 +114,8 @@ class Build:
             raise _fault(error, self.tag, log)
         with daemon_errors(f"the build of {self.tag}"):
             image = shared.inspect_image(self.tag)
-            added = image["Size"] - _base_size(shared, self.context / "Dockerfile", self.build_args)
+            below = _base_size(shared, self.context / "Dockerfile", self.build_args)
+            added = image["Size"] - max(below, _shared_size(shared, image, self.shares))
         return BuiltImage(
             tag=self.tag,
             digest=image["Id"],
@@ -205,3 +207,12 @@ def _base_size(api: APIClient, dockerfile: Path, build_args: Mapping[str, str]) 
         return int(api.inspect_image(base)["Size"]) if base else 0
     except APIError:
         return 0
+
+
+def _shared_size(api: APIClient, image: Mapping[str, Any], other: str | None) -> int:
+    """Size of the image that this one begins with; 0 when it does not, since its layers were made anew."""
+    if other is None:
+        return 0
+    found = api.inspect_image(other)
+    layers = found["RootFS"]["Layers"]
+    return int(found["Size"]) if image["RootFS"]["Layers"][: len(layers)] == layers else 0

@@ -57,6 +57,33 @@ async def test_an_image_is_built_labelled_and_measured(
     assert "Using cache" in again.log
 
 
+async def test_layers_of_another_image_are_not_its_size(
+    docker: DockerBackend, base_image: str, tmp_path: Path, tag: str
+) -> None:
+    def grown(*lines: str) -> Path:
+        return _context(
+            tmp_path, "COPY payload /payload", *lines, payload=b"y" * 3_000_000, more=b"z" * 1_000_000
+        )
+
+    args = {"BASE": base_image}
+    await docker.build(grown(), tag=tag, build_args=args, network=Network.NONE, timeout=120)
+    second = f"{tag}-second"
+    try:
+        built = await docker.build(
+            grown("COPY more /more"),
+            tag=second, build_args=args, network=Network.NONE, shares=tag, timeout=120,
+        )  # fmt: skip
+    finally:
+        docker.daemon.client.api.remove_image(second)
+    assert 1_000_000 <= built.size_bytes < 1_100_000
+    other = await docker.build(
+        _context(tmp_path, "COPY more /more"),
+        tag=second, build_args=args, network=Network.NONE, shares=tag, timeout=120,
+    )  # fmt: skip
+    docker.daemon.client.api.remove_image(second)
+    assert 1_000_000 <= other.size_bytes < 1_100_000  # it shares nothing with the first
+
+
 @pytest.mark.network
 async def test_steps_reach_registries_through_the_proxy_only(
     docker: DockerBackend, base_image: str, tmp_path: Path, tag: str
