@@ -196,7 +196,8 @@ class SandboxBackend(Protocol):
         shares: str | None = None,
         timeout: float,
     ) -> BuiltImage:
-        """Build `context/Dockerfile`; where it begins with the layers of the image `shares`, they are not its size.
+        """Build `context/Dockerfile`; where it begins with the layers of the image `shares`, they are not
+        counted as its size.
 
         Raises BuildError when the recipe is at fault, SandboxError when the daemon is.
         """
