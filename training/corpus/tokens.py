@@ -1,4 +1,4 @@
-"""Text to tokens, stretch by stretch.
+"""Text to tokens, stretch by stretch, and back.
 
 What is learnt and what is not are encoded apart, as they are when a model answers a prompt: no token reaches
 over the border. The vocabulary `bytes` is the 256 bytes and the marks of the chat format, so it needs no file
@@ -30,12 +30,17 @@ class Tokenizer(Protocol):
         """Token ids of a stretch of text."""
         ...
 
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of token ids, marks included; what is no UTF-8 is U+FFFD."""
+        ...
+
 
 class ByteTokenizer:
     """Bytes, and one token for each mark."""
 
     vocabulary = 256 + len(MARKS)
     _ids = {mark: 256 + n for n, mark in enumerate(MARKS)}  # noqa: RUF012
+    _spelt = [*(bytes([n]) for n in range(256)), *(mark.encode() for mark in MARKS)]  # noqa: RUF012
     _split = re.compile("(" + "|".join(map(re.escape, MARKS)) + ")")
 
     def encode(self, text: str) -> list[int]:
@@ -46,6 +51,9 @@ class ByteTokenizer:
             else:
                 ids += part.encode()
         return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return b"".join(self._spelt[token] for token in ids).decode(errors="replace")
 
 
 class FileTokenizer:
@@ -73,6 +81,9 @@ class FileTokenizer:
 
     def encode(self, text: str) -> list[int]:
         return self._fast.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._fast.decode(ids, skip_special_tokens=False)
 
 
 def open_tokenizer(name: str) -> Tokenizer:
