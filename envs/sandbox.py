@@ -8,7 +8,7 @@ ended, one that the memory limit ended, one that a signal ended, and a sandbox t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -108,6 +108,16 @@ class ExecResult(BaseModel):
         return both[-limit:]
 
 
+class Changed(BaseModel):
+    """What became of one file of the image: new content, or None where it is gone; of a link, its target."""
+
+    model_config = ConfigDict(frozen=True)
+
+    data: bytes | None
+    executable: bool = False
+    link: bool = False
+
+
 class Capabilities(BaseModel):
     """What a backend enforces where it runs; a spec that asks for more is refused, never run with less."""
 
@@ -164,6 +174,14 @@ class Sandbox(Protocol):
         """Regular files at or below `path`, by path relative to it (a lone file: by its own name).
 
         Raises ContentRefused for links, devices and excess size, FileNotFoundError when nothing is at `path`.
+        """
+        ...
+
+    async def changes(self, under: str, *, keep: Callable[[str], bool], max_bytes: int) -> dict[str, Changed]:
+        """Files and links below `under` that are not as in the image, by relative path, where `keep` says so;
+        a folder that was removed stands for all that was in it. Nothing runs in the sandbox meanwhile.
+
+        Raises ContentRefused for devices and excess size.
         """
         ...
 

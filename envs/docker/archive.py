@@ -132,6 +132,22 @@ def unpack(chunks: Iterable[bytes], path: str, *, max_bytes: int) -> dict[str, b
     return files
 
 
+def first(chunks: Iterable[bytes], path: str, *, max_bytes: int) -> tuple[tarfile.TarInfo, bytes]:
+    """The first entry of a tar, which is `path` itself, and its content if it is a file."""
+    stream = io.BufferedReader(_Bounded(chunks, max_bytes + 16 * _FILE_OVERHEAD, path))
+    try:
+        with tarfile.open(fileobj=stream, mode="r|") as tar:
+            entry = tar.next()
+            if entry is None:
+                raise ContentRefused(f"{path} in the sandbox was sent as nothing.")
+            if entry.size > max_bytes:
+                raise ContentRefused(f"{path} in the sandbox holds more than {max_bytes} bytes.")
+            reader = tar.extractfile(entry) if entry.isreg() else None
+            return entry, reader.read() if reader is not None else b""
+    except tarfile.TarError as error:
+        raise ContentRefused(f"{path} in the sandbox could not be read: {error}.") from error
+
+
 def _relative(entry: tarfile.TarInfo, top: str, path: str) -> str:
     """The plain name of a regular file below `top`; refuses everything else."""
     if not entry.isreg() or entry.issparse():

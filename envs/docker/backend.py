@@ -24,11 +24,12 @@ from docker.errors import ImageNotFound
 from envs import images, registries
 from envs.docker import cleanup
 from envs.docker.build import Build
-from envs.docker.container import DockerSandbox, remove_container
+from envs.docker.container import DockerSandbox
 from envs.docker.daemon import Daemon, daemon_errors
 from envs.docker.network import NO_RESOLVER, Networks, Policy, Wire
 from envs.docker.owner import image_labels, owned_labels
 from envs.docker.proxy import ensure_proxy_image
+from envs.docker.removal import remove_container
 from envs.sandbox import BuiltImage, Capabilities, Network, SandboxError, SandboxSpec
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings

@@ -16,9 +16,9 @@ from typing import Any
 from docker import APIClient
 from docker.errors import APIError, ImageNotFound, NotFound
 
-from envs.docker.container import remove_container
 from envs.docker.daemon import Daemon
 from envs.docker.owner import KIND, LABEL, OWNER, TAG, owner, owner_is_dead
+from envs.docker.removal import remove_container
 from warehouse.settings import Settings
 
 _OURS = {"label": f"{LABEL}=1"}

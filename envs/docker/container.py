@@ -20,10 +20,12 @@ from docker import APIClient
 from docker.errors import APIError, NotFound
 
 from envs.docker import archive, processes
+from envs.docker.changes import changes
 from envs.docker.commit import commit
 from envs.docker.daemon import Daemon
+from envs.docker.removal import remove_container
 from envs.docker.stream import BoundedOutput, Ended, attached, converse
-from envs.sandbox import ExecResult, Outcome, SandboxError, SandboxSpec
+from envs.sandbox import Changed, ExecResult, Outcome, SandboxError, SandboxSpec
 from warehouse.errors import FactoryError
 
 OWN_SECONDS = 20.0  # limit of the small commands that we run ourselves
@@ -372,6 +374,15 @@ class DockerSandbox:
             raise FileNotFoundError(f"{path} is not in the sandbox.")
         return await asyncio.to_thread(archive.unpack, [done.stdout], path, max_bytes=max_bytes)
 
+    async def changes(self, under: str, *, keep: Callable[[str], bool], max_bytes: int) -> dict[str, Changed]:
+        """What differs from the image below `under`, read while every process of the sandbox is frozen."""
+
+        def read() -> dict[str, Changed]:
+            with self._frozen():
+                return changes(self._api, self._container, under, keep=keep, max_bytes=max_bytes)
+
+        return await self._daemon.run("a look at what changed", read)
+
     async def commit(self, tag: str) -> str:
         """Save the file system as image `tag` with the configuration of the image it came from; returns its
         id.
@@ -385,14 +396,3 @@ class DockerSandbox:
         self._stopped = True
         await self._daemon.run("the removal of a sandbox", remove_container, self._api, self._container)
         await self._on_stop(self)
-
-
-def remove_container(api: APIClient, container: str) -> None:
-    """Remove a container of ours, running or not; one that is gone, or going, is as good as removed."""
-    try:
-        api.remove_container(container, force=True, v=True)
-    except NotFound:
-        return
-    except APIError as error:
-        if "already in progress" not in str(error.explanation):
-            raise

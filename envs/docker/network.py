@@ -30,8 +30,8 @@ from docker import DockerClient
 from docker.errors import APIError, NotFound
 from docker.types import IPAMConfig, IPAMPool
 
-from envs.docker.container import remove_container
 from envs.docker.owner import owned_labels
+from envs.docker.removal import remove_container
 from envs.sandbox import SandboxError
 
 RANGE = ipaddress.IPv4Network("198.18.0.0/15")

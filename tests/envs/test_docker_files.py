@@ -9,7 +9,7 @@ import pytest
 
 from envs.docker.backend import DockerBackend
 from envs.docker.container import DockerSandbox
-from envs.sandbox import ContentRefused, SandboxSpec
+from envs.sandbox import Changed, ContentRefused, SandboxSpec
 from warehouse.errors import FactoryError
 
 pytestmark = pytest.mark.docker
@@ -108,3 +108,31 @@ async def test_commit_saves_files_and_none_of_our_settings(docker: DockerBackend
         if await docker.has_image(tag):
             api.remove_image(tag)
     assert not await docker.has_image(tag)
+
+
+async def test_changes_are_those_since_the_image(sandbox: DockerSandbox) -> None:
+    await _run(
+        sandbox,
+        "cd /usr/share/doc && rm -r apt && rm dpkg/copyright && echo mine > adduser/copyright && "
+        "mkdir -p new/deep && printf 'a\\0b' > new/deep/bin && chmod 755 new/deep/bin && "
+        "ln -s ../../etc/shadow new/link && echo x > new/left.pyc && ln new/deep/bin new/second",
+    )
+    found = await sandbox.changes(
+        "/usr/share/doc", keep=lambda name: not name.endswith(".pyc"), max_bytes=10_000
+    )
+    assert found == {
+        "apt": Changed(data=None),
+        "dpkg/copyright": Changed(data=None),
+        "adduser/copyright": Changed(data=b"mine\n"),
+        "new/deep/bin": Changed(data=b"a\0b", executable=True),
+        "new/second": Changed(data=b"a\0b", executable=True),
+        "new/link": Changed(data=b"../../etc/shadow", link=True),
+    }
+    assert await _run(sandbox, "echo alive") == b"alive\n"
+
+
+@pytest.mark.parametrize("script", ["mkfifo /opt/pipe", "head -c 20000 /dev/zero > /opt/big"])
+async def test_changes_that_are_no_files_or_too_much_are_refused(sandbox: DockerSandbox, script: str) -> None:
+    await _run(sandbox, script)
+    with pytest.raises(ContentRefused, match="in the sandbox"):
+        await sandbox.changes("/opt", keep=lambda _: True, max_bytes=10_000)
