@@ -50,6 +50,12 @@ CLASSES: tuple[tuple[str, str, str], ...] = (
     ("resolution_failed", "resolve", r""),
 )  # fmt: skip
 
+RAISED = re.compile(r"(E\s+)?(\w*Error|error|cause)\b")
+COMPLAINT = re.compile(
+    r"^\[ERROR\] (?!COMPILATION)\S*[/:]|^npm ERR!|\b(?:fatal )?error:|^not ok\b|^E: ", re.I
+)
+BUILDERS = re.compile(r"The command '|Removing intermediate container|--->|Step \d+/\d+ :")
+
 
 def classify(broken: Broken) -> str:
     """The reason code of what broke: infrastructure seen in the log, else what the step said, else by
@@ -68,7 +74,11 @@ def classify(broken: Broken) -> str:
 
 
 def last_word(log: str) -> str:
-    """The last line that says what went wrong."""
-    said = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines() if line.strip()]
-    errors = [line for line in said if re.search(r"^(E\s+)?(\w*Error|error|cause)\b", line)]
-    return (errors or said or [""])[-1][:300]
+    """The line that says what went wrong: the last of an interpreter, else the first of a compiler or build
+    tool, else the last line that is not the image builder's.
+    """
+    plain = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", log).splitlines()]
+    said = [line for line in plain if line and not BUILDERS.match(line)]
+    raised = [line for line in said if RAISED.match(line)]
+    complained = [line for line in said if COMPLAINT.search(line)]
+    return (raised[-1:] or complained[:1] or said[-1:] or [""])[0][:300]
