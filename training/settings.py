@@ -148,7 +148,15 @@ class SftConfig(_Section):
     save_every: int = Field(10, ge=1, description="Steps between checkpoints; the last step is always saved.")
     threads: int = Field(0, ge=0, description="CPU threads; 0 leaves the choice to torch.")
     device: Literal["cpu", "cuda"] = Field("cpu", description="Where to train.")
-    dtype: Literal["float32", "float64"] = Field("float32", description="Type of weights and states.")
+    workers: int = Field(
+        1, ge=1, description="Processes that share each step and the weights (FSDP2); on cuda, a GPU each."
+    )
+    worker_timeout: float = Field(
+        600.0, gt=0, description="Seconds that a worker waits for the others before the run ends."
+    )
+    dtype: Literal["float32", "float64", "bfloat16"] = Field(
+        "float32", description="Type of weights and states; bfloat16: of states, weights being float32."
+    )
     start: str = Field(
         "", description="Checkpoint folder (Hugging Face layout) to start from; empty: new weights."
     )

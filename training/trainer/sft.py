@@ -10,15 +10,13 @@ and thread count (CPU). Ctrl-C ends the step at hand and saves. The steps also g
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
 
 from training.corpus.corpus import Corpus, Example, Selected, read_corpus, select
 from training.corpus.mixture import batches, learnt, samples
@@ -35,19 +33,24 @@ except ImportError as error:
     raise FactoryError("Training needs torch, which is missing: run `pip install torch==2.13.0`.") from error
 
 from training.model import checkpoint
-from training.model.expansion import expand_mtp
-from training.model.model import Model
 from training.trainer import state
+from training.trainer.interruption import Flag, interruption
 from training.trainer.metrics import Board, StepMetrics, records
 from training.trainer.optimizer import learning_rate
 from training.trainer.phases import Phase, enter, phase
 from training.trainer.plots import plot
+from training.trainer.sharding import WEIGHTS, Group, assembled, process_group
+from training.trainer.shares import shares
+from training.trainer.start import set_rope, starting_model
 from training.trainer.step import Diverged, Trainer
+from training.trainer.workers import run_workers
 from training.trees.merge import merged, side_by_side
-from training.trees.split import micro_batches
 from training.trees.verify import LIMITS, verify_merge
 
 Progress = Callable[[int, float], None]
+
+NOT_IDENTITY = {"domains", "out", "save_every", "verify_merge", "workers", "worker_timeout"}
+VERIFIED = ("float32", "float64")  # types whose sums say whether merging changed anything
 
 
 @dataclass(frozen=True)
@@ -82,20 +85,25 @@ class Stage:
 
 
 class SftRun:
-    """The state of one run: weights, optimiser, and the metrics of every step done."""
+    """The state of one run: weights, optimiser, and the metrics of every step done.
 
-    def __init__(self, config: SftConfig, corpus: Corpus) -> None:
+    With several workers each has one, with its share of the weights. All must call the same methods in the
+    same order; only the first one's write.
+    """
+
+    def __init__(self, config: SftConfig, corpus: Corpus, group: Group) -> None:
         self.config = config = config.resolved()
         self.corpus = corpus
+        self.group = group
         self.stages = _stages(config, corpus)
         self.steps = sum(stage.steps for stage in config.stages)
-        # what the numbers depend on; where things lie and how often we save are not among it
-        identity = config.model_dump(mode="json", exclude={"domains", "out", "save_every", "verify_merge"})
+        # what the numbers depend on; where things lie, who computes and how often we save are not among it
+        identity = config.model_dump(mode="json", exclude=NOT_IDENTITY)
         self.run_id = content_id("sft", identity, corpus.sha256, torch.__version__)
         self.folder = config.out / self.run_id
         self.checkpoint = self.folder / "checkpoint.pt"
         self.log = self.folder / "metrics.jsonl"
-        self.trainer = Trainer(_model(config, corpus), config.optimizer)
+        self.trainer = Trainer(starting_model(config, corpus.vocabulary, group), config.optimizer, group)
         self.metrics: list[StepMetrics] = []
 
     @property
@@ -114,7 +122,7 @@ class SftRun:
         """One optimiser step. A loss or gradient that is not finite raises before any weight changes."""
         start = time.perf_counter()
         number, config = len(self.metrics), self.config
-        _set_rope(self.trainer.model, stage.config.rope_theta)
+        set_rope(self.trainer.model, stage.config.rope_theta)
         now = phase([m.mtp_loss for m in self.metrics], [Phase(m.phase) for m in self.metrics], config.mtp)
         lr = learning_rate(number, self.steps, config.optimizer)
         found, make = samples(batch), merged if config.merge else side_by_side
@@ -122,11 +130,13 @@ class SftRun:
         if config.merge and number < config.verify_merge:
             enter(self.trainer.model, Phase.JOINT)
             report = verify_merge(self.trainer.model, found, goal, config.micro_batch_tokens)
-            report.require(LIMITS[getattr(torch, config.dtype)])
+            report.require(LIMITS[WEIGHTS[config.dtype]])
         try:
+            share = shares(found, config.micro_batch_tokens, make, self.group.size)[self.group.rank]
             result = self.trainer.step(
-                micro_batches(found, config.micro_batch_tokens, make),
+                share.batches,
                 goal,
+                idle=share.idle,
                 lr=lr,
                 bias_rate=config.router_bias_rate,
                 phase=now,
@@ -176,9 +186,12 @@ class SftRun:
 
     def finish(self) -> None:
         """The weights for others, and the curves."""
+        model = assembled(self.trainer.model, self.group)
+        if not self.group.first:
+            return
         if not (self.folder / "model").exists():
-            checkpoint.save(self.trainer.model, self.folder / "model")
-        plot(self.metrics, len(self.trainer.model.blocks), self.folder)
+            checkpoint.save(model, self.folder / "model")
+        plot(self.metrics, len(model.blocks), self.folder)
 
 
 def objective(config: SftConfig, done: float) -> Objective:
@@ -194,28 +207,54 @@ def run_sft(config: SftConfig, settings: Settings, progress: Progress | None = N
     Raises FactoryError for data that cannot be learnt from, a damaged run folder or a loss that is not
     finite.
     """
-    corpus = read_corpus(config, settings)
+    if config.verify_merge and (config.workers > 1 or config.dtype not in VERIFIED):
+        raise FactoryError(
+            "verify_merge compares gradients in one process, in float32 or float64; set workers to 1 and "
+            "dtype to one of these, or verify_merge to 0."
+        )
+    work = partial(_run, config, settings, read_corpus(config, settings))
+    if config.workers > 1:
+        return run_workers(work, config.workers, config.device, config.worker_timeout, progress)
+    return work(Group(device="cuda:0" if config.device == "cuda" else "cpu"), progress)
+
+
+def _run(
+    config: SftConfig,
+    settings: Settings,
+    corpus: Corpus,
+    group: Group,
+    progress: Progress | None,
+    stop: Flag | None = None,
+) -> SftReport:
+    """The run as one of its workers sees it; `stop` is the first one's, instead of Ctrl-C."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads or threads)
+    torch.set_num_threads(config.threads or max(1, threads // group.size))
     try:
-        run = _open(config, corpus)
-        resumed_at = len(run.metrics)
-        outcome: str | None = None
-        try:
-            _train(run, progress)
-            run.finish()
-            outcome = "completed"
-        except Diverged:
-            outcome = "diverged"
-            raise
-        except OSError as error:
-            raise storage_error(error, run.folder) from error
-        finally:
-            with Outbox(settings) as outbox:
-                outbox.append(records(run.run_id, run.metrics, _summary(run, outcome)))
+        with process_group(group) if group.shards(config.dtype) else nullcontext():
+            run = _open(config, corpus, group)
+            resumed_at = len(run.metrics)
+            _complete(run, settings, progress, stop)
+            return _report(run, resumed_at)
     finally:
         torch.set_num_threads(threads)
-    return _report(run, resumed_at)
+
+
+def _complete(run: SftRun, settings: Settings, progress: Progress | None, stop: Flag | None) -> None:
+    """The steps that are left, and what stands at the end; the warehouse learns how far it came."""
+    outcome: str | None = None
+    try:
+        _train(run, progress, stop)
+        run.finish()
+        outcome = "completed"
+    except Diverged:
+        outcome = "diverged"
+        raise
+    except OSError as error:
+        raise storage_error(error, run.folder) from error
+    finally:
+        if run.group.first:
+            with Outbox(settings) as outbox:
+                outbox.append(records(run.run_id, run.metrics, _summary(run, outcome)))
 
 
 def _stages(config: SftConfig, corpus: Corpus) -> list[Stage]:
@@ -226,91 +265,54 @@ def _stages(config: SftConfig, corpus: Corpus) -> list[Stage]:
     return stages
 
 
-def _model(config: SftConfig, corpus: Corpus) -> Model:
-    dtype = getattr(torch, config.dtype)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise FactoryError("This machine has no GPU that torch can use; set device to 'cpu'.")
-    if config.start:
-        model = checkpoint.load(Path(config.start), dtype=dtype)
-        longest = max(stage.sequence_length for stage in config.stages)
-        if longest > model.config.max_positions:
-            raise FactoryError(
-                f"The checkpoint {config.start} is meant for {model.config.max_positions} positions, but "
-                f"sequence_length is {longest}; lower it, or raise max_position_embeddings in config.json."
-            )
-    else:
-        with torch.random.fork_rng(devices=[]):  # modules draw first values, which are overwritten
-            model = Model(config.model, seed=config.seed).to(dtype)
-    if corpus.vocabulary > model.config.vocab_size:
-        raise FactoryError(
-            f"The tokenizer {config.tokenizer} has {corpus.vocabulary} tokens, but the model only "
-            f"{model.config.vocab_size}; use the model's own tokenizer, or set model.vocab_size."
-        )
-    if config.mtp.expand_to:
-        model = expand_mtp(model, config.mtp.expand_to)
-    return model.to(config.device)
-
-
-def _set_rope(model: Model, theta: float) -> None:
-    """The base of the rotary frequencies from now on; 0 leaves it."""
-    if theta and theta != model.config.rope_theta:
-        model.config = model.config.replace(rope_theta=theta)
-        for depth in range(1, len(model.mtp) + 1):
-            model.depth(depth).config = model.config
-
-
-def _open(config: SftConfig, corpus: Corpus) -> SftRun:
+def _open(config: SftConfig, corpus: Corpus, group: Group) -> SftRun:
     """The run of `config` with its folder in order: the log says what the checkpoint knows, no more."""
-    run = SftRun(config, corpus)
+    run = SftRun(config, corpus, group)
     run.restore()
+    if not group.first:
+        return run
     state.write(run.folder / "config.toml", config.to_toml().encode())
     state.write(run.log, "".join(m.line() for m in run.metrics).encode())
     return run
 
 
-def _train(run: SftRun, progress: Progress | None) -> None:
+def _train(run: SftRun, progress: Progress | None, stop: Flag | None) -> None:
     """The steps that are left. Ctrl-C ends the step at hand, saves and raises KeyboardInterrupt."""
     if run.done:
         return
     with (
-        _interruption() as interrupted,
-        run.log.open("a", encoding="utf-8") as log,
-        Board(run.folder / "tensorboard", len(run.metrics)) as board,
+        nullcontext(stop) if stop else interruption() as interrupted,
+        _journal(run) as note,
     ):
         for stage, batch in run.todo():
-            _note(run.step(stage, batch), log, board, progress)
-            if run.done or interrupted.is_set() or len(run.metrics) % run.config.save_every == 0:
+            done = run.step(stage, batch)
+            note(done)
+            if progress:
+                progress(done.step, done.loss)
+            last = run.group.agreed(interrupted.is_set())
+            if run.done or last or len(run.metrics) % run.config.save_every == 0:
                 run.save()
-            if interrupted.is_set() and not run.done:
+            if last and not run.done:
                 raise KeyboardInterrupt
 
 
-def _note(done: StepMetrics, log: TextIO, board: Board, progress: Progress | None) -> None:
-    log.write(done.line())
-    log.flush()
-    board.add(done)
-    if progress:
-        progress(done.step, done.loss)
-
-
 @contextmanager
-def _interruption() -> Generator[threading.Event]:
-    """Turns the first Ctrl-C into a flag, so that a step is never cut in half; the second acts as usual."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
+def _journal(run: SftRun) -> Generator[Callable[[StepMetrics], None]]:
+    """Where steps are written as they are done: the log and TensorBoard."""
+    if not run.group.first:
+        yield lambda done: None
         return
-    before = signal.getsignal(signal.SIGINT)
+    with (
+        run.log.open("a", encoding="utf-8") as log,
+        Board(run.folder / "tensorboard", len(run.metrics)) as board,
+    ):
 
-    def note(signum: int, frame: object) -> None:
-        flag.set()
-        signal.signal(signal.SIGINT, before)
+        def note(done: StepMetrics) -> None:
+            log.write(done.line())
+            log.flush()
+            board.add(done)
 
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)
+        yield note
 
 
 def _summary(run: SftRun, outcome: str | None) -> dict | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from training.trainer.sharding import share_of, whole
 from training.trainer.step import Trainer
 from warehouse.errors import FactoryError, storage_error
 from warehouse.files import renamed_file
@@ -22,18 +23,21 @@ UNREADABLE = (OSError, RuntimeError, ValueError, TypeError, KeyError, EOFError, 
 
 
 def save(path: Path, trainer: Trainer, run_id: str, step: int) -> None:
-    """Weights and optimiser after `step` steps, whole or not at all."""
-    buffer = io.BytesIO()
-    torch.save(
-        {
-            "run_id": run_id,
-            "step": step,
-            "model": trainer.model.state_dict(),
-            "optimizer": trainer.optimizer.state_dict(),
-        },
-        buffer,
-    )
-    write(path, buffer.getvalue())
+    """Weights and optimiser after `step` steps, whole or not at all.
+
+    The first of several workers writes what one process would, and the others must call this too.
+    """
+    content = {
+        "run_id": run_id,
+        "step": step,
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+    }
+    content = whole(content, trainer.group)
+    if trainer.group.first:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write(path, buffer.getvalue())
 
 
 def read(path: Path, run_id: str) -> dict[str, Any]:
@@ -59,7 +63,12 @@ def restore(state: dict[str, Any], trainer: Trainer) -> None:
                 f"{name} is {found[name].dtype} {list(found[name].shape)}, but the run's weights are "
                 f"{tensor.dtype} {list(tensor.shape)}"
             )
-    trainer.model.load_state_dict(state["model"])
+    trainer.model.load_state_dict({name: share_of(found[name], like) for name, like in wanted.items()})
+    moments = state["optimizer"]["state"]
+    for number, weight in enumerate(w for group in trainer.optimizer.param_groups for w in group["params"]):
+        for name, tensor in moments.get(number, {}).items():
+            if tensor.shape == weight.shape:  # all but the count of steps
+                moments[number][name] = share_of(tensor, weight)
     trainer.optimizer.load_state_dict(state["optimizer"])
 
 

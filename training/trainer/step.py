@@ -9,7 +9,7 @@ Shapes: L routers, E experts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,7 @@ from training.objective import Objective
 from training.settings import OptimizerConfig
 from training.trainer.optimizer import adamw
 from training.trainer.phases import Phase, enter, routers
+from training.trainer.sharding import Group, clip_
 from training.trees.merge import Batch
 from training.trees.step import Tally, run_step
 from warehouse.errors import FactoryError
@@ -38,11 +39,12 @@ class StepResult:
 
 
 class Trainer:
-    """Weights and optimiser."""
+    """Weights and optimiser; of this process's share where `group` has several."""
 
-    def __init__(self, model: Model, config: OptimizerConfig) -> None:
+    def __init__(self, model: Model, config: OptimizerConfig, group: Group | None = None) -> None:
         self.model = model
         self.config = config
+        self.group = group or Group()
         self.optimizer = adamw(model, config)
 
     def step(
@@ -53,15 +55,22 @@ class Trainer:
         lr: float,
         bias_rate: float = 0.0,
         phase: Phase = Phase.JOINT,
+        idle: Sequence[Batch] = (),
     ) -> StepResult:
-        """Learns from `batches`. Raises `Diverged` before any weight changes if something is not finite."""
+        """Learns from `batches`. Raises `Diverged` before any weight changes if something is not finite.
+
+        With several workers these are this one's, and each worker has as many of `batches` and `idle`, which
+        weigh nothing and are not counted, together.
+        """
         enter(self.model, phase)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         tally = run_step(self.model, batches, objective)
-        learning = [w for w in self.model.parameters() if w.grad is not None]
-        norm = torch.nn.utils.clip_grad_norm_(learning, self.config.clip_norm)
+        if idle:
+            run_step(self.model, idle, objective)
+        tally = self.group.total(tally)
+        norm = clip_([w for w in self.model.parameters() if w.grad is not None], self.config.clip_norm)
         if not (torch.isfinite(torch.tensor(tally.loss)) and torch.isfinite(norm)):
             raise Diverged(f"loss {tally.loss}, gradient norm {norm.item()}")
         self.optimizer.step()
