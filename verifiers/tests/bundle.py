@@ -114,7 +114,8 @@ def write_tests(folder: Path, spec: TestSpec, hidden: HiddenFiles) -> None:
     """The `tests/` part of a bundle; also all that observing a draft needs."""
     folder.mkdir(parents=True, exist_ok=True)
     for source in sorted(INSIDE.glob("*.py")):
-        _write(folder / source.name, source.read_bytes())
+        if spec.runner != "own" or source.name == "account.py":
+            _write(folder / source.name, source.read_bytes())
     for name in {spec.report, spec.log_report} - {""}:
         _write(folder / f"report_{name}.py", formats.source(name))
     _write(folder / "test.sh", TEST_SH.encode(), executable=True)
@@ -141,16 +142,19 @@ def render(
     build_seconds: float = 900,
     agent_seconds: float = 3600,
     more: Mapping[str, bytes] | None = None,
+    domain: str = "swe",
 ) -> BundleDigest:
     """Write the bundle to `dest`, or find it there. `environment_dir/app.tar` is the project as imaged.
 
     `more` holds further files by their path in the bundle, for tasks that are graded in another way than by
-    hidden tests; such a file takes the place of ours (`tests/test.sh`).
+    hidden tests; such a file takes the place of ours (`tests/test.sh`). `domain` is Harbor's first keyword.
     """
     dest.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{dest.name}-", dir=dest.parent))
     try:
-        toml = _task_toml(task_id, kind, repo, spec, metadata, memory_mb, cpus, build_seconds, agent_seconds)
+        toml = _task_toml(
+            task_id, domain, kind, repo, spec, metadata, memory_mb, cpus, build_seconds, agent_seconds
+        )
         _write(part / "task.toml", tomli_w.dumps(toml).encode())
         _write(part / ".gitignore", GITIGNORE.encode())
         _write(part / "instruction.md", instruction.encode())
@@ -207,7 +211,7 @@ def load(path: Path) -> Bundle:
 
 
 def _task_toml(
-    task_id: str, kind: str, repo: str, spec: TestSpec, metadata: Mapping[str, Any],
+    task_id: str, domain: str, kind: str, repo: str, spec: TestSpec, metadata: Mapping[str, Any],
     memory_mb: int, cpus: float, build_seconds: float, agent_seconds: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Fields of Harbor 0.25 (schema 1.4). The verifier is root: it runs the tests as another user itself."""
@@ -216,7 +220,7 @@ def _task_toml(
         "task": {
             "name": f"verifactory/{task_id}",
             "description": f"{kind} in {repo}",
-            "keywords": ["swe", kind],
+            "keywords": [domain, kind],
         },
         "metadata": {key: metadata[key] for key in sorted(metadata) if metadata[key] is not None},
         "verifier": {"timeout_sec": spec.limit_seconds, "user": "root", "network_mode": "no-network"},

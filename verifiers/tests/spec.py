@@ -51,8 +51,9 @@ class TestSpec(BaseModel):
 
     schema_version: int = Field(SCHEMA, alias="schema")
     workdir: str = Field("/app", description="The project, a git repository with one commit.")
-    runner: Literal["pytest", "unittest", "command"] = Field(
-        description="Of Python, with a reporter of ours in its process; or a command that reports by itself."
+    runner: Literal["pytest", "unittest", "command", "own"] = Field(
+        description="Of Python, with a reporter of ours in its process; a command that reports by itself; or "
+        "none, in a bundle whose `tests/test.sh` grades what is no suite of tests."
     )
     python: str = Field(
         "", description="Interpreter that runs the tests; '' is the contract's, or none of a command."
@@ -121,7 +122,8 @@ class TestSpec(BaseModel):
     @classmethod
     def _interpreter_by_contract(cls, values: Any) -> Any:
         """Python's runners have the interpreter of the environment contract unless another is named."""
-        if isinstance(values, dict) and values.get("runner") != "command" and not values.get("python"):
+        without = isinstance(values, dict) and values.get("runner") not in ("command", "own")
+        if without and not values.get("python"):
             return values | {"python": "/opt/venv/bin/python"}
         return values
 
