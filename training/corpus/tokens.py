@@ -53,7 +53,9 @@ class ByteTokenizer:
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
-        return b"".join(self._spelt[token] for token in ids).decode(errors="replace")
+        known = len(self._spelt)  # a model's vocabulary may be padded: such ids are no text
+        spelt = (self._spelt[token] if token < known else b"\xff" for token in ids)
+        return b"".join(spelt).decode(errors="replace")
 
 
 class FileTokenizer:
