@@ -245,6 +245,34 @@ class Certificate(Record):
     recorded_at: datetime = Field(default_factory=utcnow)
 
 
+class Trajectory(Record):
+    """One attempt of an agent at a task: what was said and done, what it left, and what that was worth."""
+
+    table: ClassVar[str] = "trajectories"
+    key: ClassVar[tuple[str, ...]] = ("trajectory_id",)
+
+    trajectory_id: str
+    task_id: str
+    run_id: str
+    sample: int = Field(description="Number of the attempt at this task in this run, from 0.")
+    agent: str
+    context: str = Field(description="Context manager: whole | sliding-window | …")
+    model: str
+    ending: str = Field(description="submitted | turns | tokens | minutes | context_full | …")
+    detail: str
+    verdict: str = Field(description="scored | malformed | tampered; '' when nothing could be graded.")
+    reward: float | None
+    reason: str = Field(description="Why, where the verdict is not scored.")
+    turns: int
+    tokens_read: int
+    tokens_written: int
+    cost_usd: float
+    seconds: float
+    patch: str = Field(description="What the agent left, in git format; '' also when it is no text.")
+    trajectory: Json = Field(description="ATIF document.")
+    recorded_at: datetime = Field(default_factory=utcnow)
+
+
 class Artifact(Record):
     """Bytes kept beside the warehouse, named by their sha256."""
 
@@ -316,6 +344,6 @@ class TrainingRun(Record):
 
 
 RECORDS: tuple[type[Record], ...] = (
-    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Certificate, Artifact,
-    Event, Shard, TrainingRun,
+    Source, Candidate, Environment, Task, TaskEvent, TestOutcome, Validation, Flake, Certificate, Trajectory,
+    Artifact, Event, Shard, TrainingRun,
 )  # fmt: skip

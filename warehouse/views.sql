@@ -162,3 +162,18 @@ SELECT task_id, t.repo, t.family, t.language, e.reason, e.recorded_at AS retired
 FROM task_events e JOIN tasks t USING (task_id)
 WHERE e.event = 'status' AND e.value = 'retired'
 ORDER BY retired_at DESC, task_id;
+
+-- How often each model, in each scaffold, was worth how much at each task: for rejection sampling and difficulty.
+-- Attempts that the model itself broke off are not counted; they say nothing of the task.
+CREATE OR REPLACE VIEW attempts AS
+SELECT
+    task_id, agent, context, model,
+    count(*) AS attempts,
+    count(*) FILTER (reward = 1) AS solved,
+    avg(reward) AS mean_reward,
+    1 - avg(reward) AS difficulty,
+    median(turns) AS turns,
+    sum(tokens_read + tokens_written)::BIGINT AS tokens,
+    sum(cost_usd) AS cost_usd
+FROM trajectories WHERE reward IS NOT NULL
+GROUP BY ALL ORDER BY ALL;

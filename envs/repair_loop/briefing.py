@@ -12,7 +12,7 @@ from envs.languages import Broken, Recipe, Upstream
 from envs.languages.native import NativeRecipe
 from envs.languages.tree import Tree
 from envs.model import Message
-from envs.repair_loop.shell import shortened
+from envs.outputs import shortened
 from envs.repair_loop.skills import skill
 
 LISTED = 150  # paths of the tree

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from envs.languages.native import CACHE
 from envs.languages.tree import Tree, pack
-from envs.sandbox import ExecResult, Outcome, Sandbox, SandboxError
+from envs.outputs import told
+from envs.sandbox import Sandbox, SandboxError
 
-HEAD, TAIL = 2_500, 5_000  # characters of a command's output that the model sees
 MOST_SECONDS = 600
 PREPARE_SECONDS = 300
 MOST_LOST = 2
@@ -50,8 +49,7 @@ class Shell:
                 raise
             await self.close()
             return "[the sandbox is gone: the command ended it; the next one finds a fresh sandbox]"
-        said = (ended.stdout + b"\n" + ended.stderr).decode("utf-8", "replace")
-        return f"[{_ending(ended)} after {ended.seconds:.0f} s]\n{shortened(said)}"
+        return told(ended)
 
     async def reset(self, suite: str) -> None:
         """The next command finds a fresh sandbox."""
@@ -70,21 +68,3 @@ class Shell:
         if not done.ok:
             raise SandboxError(f"The base tree could not be laid into /app: {done.text(500)}")
         return sandbox
-
-
-def shortened(text: str, head: int = HEAD, tail: int = TAIL) -> str:
-    """Beginning and end of an output, without what colours a terminal."""
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r(?!\n)|\x00", "", text).strip()
-    if len(plain) <= head + tail:
-        return plain
-    return f"{plain[:head]}\n[… {len(plain) - head - tail} characters left out …]\n{plain[-tail:]}"
-
-
-def _ending(ended: ExecResult) -> str:
-    match ended.outcome:
-        case Outcome.TIMEOUT:
-            return "killed at the time limit"
-        case Outcome.OOM:
-            return "killed at the memory limit"
-        case _:
-            return f"exit status {ended.exit_code}"

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines.cli import data, doctor, model, run, tasks, train
+from pipelines.cli.rollout import rollout
 from pipelines.cli.sentences import stopped_by, user_sentences
 from pipelines.cli.stopping import STOPPED
 from warehouse.query import plain
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.command("doctor")(doctor.doctor)
 app.add_typer(run.app, name="run")
 app.add_typer(tasks.app, name="tasks")
+app.command("rollout")(rollout)
 app.command("load")(data.load_outbox)
 app.command("funnel")(data.funnel)
 app.command("sql")(data.sql)

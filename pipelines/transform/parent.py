@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tarfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pygit2
 from pygit2.enums import ApplyLocation
 
 from envs.languages import toolchain
-from pipelines.bundles import verified_bundle
+from pipelines.bundles import project, verified_bundle
 from pipelines.swe.change import Change, Refused
 from pipelines.swe.filters import IsTest
-from pipelines.swe.trees import EXECUTABLE, FILE, LINK, Entry, ObjectStore, Tree
+from pipelines.swe.trees import Entry, ObjectStore, Tree
 from verifiers.tests.bundle import Bundle, HiddenFiles
 from warehouse.errors import FactoryError
 from warehouse.query import Reader
@@ -110,7 +109,7 @@ def _load(settings: Settings, task: Task, reader: Reader) -> Parent:
     candidate = _row(reader, Candidate, task.candidate_id)
     store = ObjectStore.create(settings.cache / "objects" / "tasks" / f"{task.bundle[:40]}.git")
     try:
-        base = store.write_tree(_project(bundle.environment / "app.tar"))
+        base = store.write_tree(project(bundle.environment / "app.tar"))
         solved = patched(store, base, bundle.gold_patch)
         hidden = {
             file.path: Entry(int(file.mode, 8), (bundle.tests / "hidden" / file.path).read_bytes())
@@ -163,21 +162,6 @@ def changed_lines(patch: bytes) -> dict[str, set[int]]:
                     lines.add(at)
                 at += line.origin in "+ "
     return found
-
-
-def _project(tar: Path) -> dict[str, Entry]:
-    """The files of `app.tar`, which the factory packed itself."""
-    files: dict[str, Entry] = {}
-    with tarfile.open(tar) as packed:
-        for entry in packed:
-            path = PurePosixPath(entry.name).as_posix()
-            if entry.issym():
-                files[path] = Entry(LINK, entry.linkname.encode("utf-8", "surrogateescape"))
-            elif entry.isfile():
-                content = packed.extractfile(entry)
-                assert content is not None
-                files[path] = Entry(EXECUTABLE if entry.mode & 0o100 else FILE, content.read())
-    return files
 
 
 def _row(reader: Reader, record: type[Record], key: str) -> Any:

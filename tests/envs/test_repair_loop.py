@@ -22,11 +22,11 @@ from envs.languages.python import PythonRecipe
 from envs.languages.python.interpreters import INTERPRETERS
 from envs.languages.tree import Tree
 from envs.model import Model
+from envs.outputs import shortened
 from envs.reasons import REASONS
 from envs.repair_loop.loop import Job, Mended, Tried, Unmended, mend
 from envs.repair_loop.memory import Memory
 from envs.repair_loop.proposal import NativeProposal, PythonProposal, Suite, form_of
-from envs.repair_loop.shell import shortened
 from envs.repair_loop.skills import skill
 from envs.sandbox import Sandbox
 from warehouse.settings import Settings
