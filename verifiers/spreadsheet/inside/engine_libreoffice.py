@@ -25,7 +25,7 @@ from values import BLANK, Value
 NAME = "LibreOffice"
 START_SECONDS = 90.0
 ERRORS = {
-    502: "#VALUE!", 503: "#NUM!", 504: "#REF!", 508: "#NAME?", 509: "#NAME?", 510: "#NAME?", 511: "#NAME?",
+    502: "#NUM!", 503: "#NUM!", 504: "#REF!", 508: "#NAME?", 509: "#NAME?", 510: "#NAME?", 511: "#NAME?",
     519: "#VALUE!", 522: "#CIRC!", 523: "#NUM!", 524: "#REF!", 525: "#NAME?", 526: "#NAME?", 532: "#DIV/0!",
     533: "#VALUE!", 32767: "#N/A",
 }  # fmt: skip

@@ -31,9 +31,8 @@ PREFIXES = {name: "_xlfn." for name in _NEW.split()} | {"FILTER": "_xlfn._xlws."
 # Not of them: files write these as they are.
 for _plain in ("CEILING.PRECISE", "FLOOR.PRECISE", "ISO.CEILING"):
     PREFIXES.pop(_plain)
-PREFIXES.pop("AGGREGATE")
 
-KNOWN = frozenset(FORMULAE) | frozenset(PREFIXES) | {"AGGREGATE", "NETWORKDAYS.INTL", "WORKDAY.INTL"}
+KNOWN = frozenset(FORMULAE) | frozenset(PREFIXES) | {"NETWORKDAYS.INTL", "WORKDAY.INTL"}
 
 # They ask other programs or machines, or write what nobody sees; a graded workbook stands alone.
 OUTSIDE = frozenset(

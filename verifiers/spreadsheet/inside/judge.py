@@ -313,7 +313,7 @@ def _observe(
             decides = one
     for one in seen:
         if decides is not None and one is not decides:
-            _settle_truth(decides, one)
+            _settle(decides, one)
     return seen, decides
 
 
@@ -342,12 +342,16 @@ def _read(session: Session, areas: Sequence[Area]) -> Values:
     }
 
 
-def _settle_truth(decides: Observed, other: Observed) -> None:
-    """LibreOffice keeps truth values as numbers; where another engine has TRUE for its 1, TRUE it is."""
+def _settle(decides: Observed, other: Observed) -> None:
+    """LibreOffice keeps truth values as numbers and has one error for two of Excel's.
+
+    Where another engine has TRUE for its 1, or #VALUE! for its #NUM!, that is what it is.
+    """
     for mine, theirs in zip(decides.states, other.states, strict=True):
         for place, content in mine.items():
             second = theirs.get(place, BLANK)
-            if content[0] == "number" and second[0] == "boolean" and content[1] == float(second[1]):
+            truth = content[0] == "number" and second[0] == "boolean" and content[1] == float(second[1])
+            if truth or (content, second) == (("error", "#NUM!"), ("error", "#VALUE!")):
                 mine[place] = second
 
 

@@ -117,7 +117,8 @@ def _validation(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -
     where = area(check["range"], sheet.title)
     assert where is not None
     left = {(row, column) for _, row, column in where.cells()}
-    for rule in sheet.data_validations.dataValidation:
+    rules: Any = sheet.data_validations.dataValidation
+    for rule in rules:
         if rule.type == check["type"] and _rule_fits(book, sheet, rule, check):
             blocks: Any = rule.sqref.ranges
             for block in blocks:
