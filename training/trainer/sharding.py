@@ -38,6 +38,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map
 
 from training.model import checkpoint
+from training.model.layout import Forest
 from training.model.model import Model
 from training.trainer.phases import routers
 from training.trees.step import Tally
@@ -91,7 +92,10 @@ class Group:
 
 @contextmanager
 def process_group(group: Group) -> Generator[None]:
-    """The channels between the workers, for as long as the context lasts."""
+    """The channels between the workers, for as long as the context lasts.
+
+    They stay open when one of several fails: others that wait for it would fail too, and be heard of first.
+    """
     if group.folder is None:
         store: dist.Store = dist.HashStore()
     else:
@@ -110,13 +114,16 @@ def process_group(group: Group) -> Generator[None]:
         world_size=group.size,
         timeout=timedelta(seconds=group.timeout),
     )
+    well = False
     try:
         with warnings.catch_warnings():
             # values are a view of their projection; nothing changes what a block returns in place
             warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
             yield
+        well = True
     finally:
-        dist.destroy_process_group()
+        if well or group.size == 1:
+            dist.destroy_process_group()
 
 
 def shard(model: Model, group: Group, dtype: str) -> Model:
@@ -138,6 +145,10 @@ def shard(model: Model, group: Group, dtype: str) -> Model:
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
+    with torch.no_grad():  # the first pass settles the types of gradients, of units that learn at that time
+        model.states(Forest.packed([[0]]).to(torch.device(group.device)))
+    assert isinstance(model, FSDPModule)
+    model.reshard()
     return model
 
 

@@ -42,11 +42,12 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a worker ended: a result, an error that a person reads, or the traceback of another one."""
+    """How a worker ended, and when: a result, an error that a person reads, or another's traceback."""
 
     result: Any = None
     error: FactoryError | KeyboardInterrupt | None = None
     trace: str = ""
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def well(self) -> bool:
@@ -55,14 +56,13 @@ class Outcome:
 
 @dataclass
 class Worker:
-    """A process, its last step and when it was heard of last, and how it ended."""
+    """A process, its last step and when it was heard of before its end, and how it ended."""
 
     group: Group
     process: SpawnProcess
     inbox: Connection
     step: int | None = None
     heard: float = field(default_factory=time.monotonic)
-    waited: float = 0.0
     outcome: Outcome | None = None
     gone: bool = False
 
@@ -72,11 +72,10 @@ class Worker:
         try:
             while not self.gone and self.inbox.poll():
                 message = self.inbox.recv()
-                self.waited, self.heard = time.monotonic() - self.heard, time.monotonic()
                 if isinstance(message, Outcome):
                     self.outcome, self.gone = message, True
                 else:
-                    self.step = message[0]
+                    self.step, self.heard = message[0], time.monotonic()
                     told.append(message)
         except (EOFError, OSError):
             self.gone = True
@@ -149,29 +148,27 @@ def _failed(worker: Worker) -> bool:
 
 def _error(team: Sequence[Worker]) -> BaseException:
     """Why the run ended. An error that a person can mend comes first, then a worker that is no more."""
-    outcomes = [worker.outcome for worker in team if worker.outcome is not None]
-    for outcome in outcomes:
-        if outcome.error is not None:
-            return outcome.error
+    for worker in team:
+        if worker.outcome and worker.outcome.error:
+            return worker.outcome.error
     for worker in team:
         if worker.gone and worker.outcome is None:
             worker.process.join(GRACE)
             died = f"died ({_status(worker.process.exitcode)})"
             return FactoryError(
-                f"{worker.sentence(died)}, and the others were ended; "
-                "run the command again to go on from the last checkpoint, and lower micro_batch_tokens if "
-                "memory ran out."
+                f"{worker.sentence(died)}, and the others were ended; run the command again to go on from "
+                "the last checkpoint, and lower micro_batch_tokens if memory ran out."
             )
-    failed = min((w for w in team if w.outcome is not None and w.outcome.trace), key=lambda w: w.heard)
+    ended = [(worker.outcome, worker) for worker in team if worker.outcome and worker.outcome.trace]
+    outcome, first = min(ended, key=lambda pair: pair[0].at)
     silent = [worker for worker in team if not worker.gone]
-    if silent and failed.waited >= failed.group.timeout:
+    if silent and outcome.at - first.heard >= first.group.timeout:
         return FactoryError(
-            f"{silent[0].sentence('stopped answering')}, and worker {failed.group.rank} waited "
-            f"{failed.group.timeout:.0f} s for it in vain; run the command again to go on from the last "
+            f"{silent[0].sentence('stopped answering')}, and worker {first.group.rank} waited "
+            f"{first.group.timeout:.0f} s for it in vain; run the command again to go on from the last "
             "checkpoint, and raise worker_timeout if a step or a checkpoint takes longer."
         )
-    assert failed.outcome is not None
-    return RuntimeError(f"{failed.sentence('failed')}:\n{failed.outcome.trace}")
+    return RuntimeError(f"{first.sentence('failed')}:\n{outcome.trace}")
 
 
 def _status(code: int | None) -> str:

@@ -24,11 +24,14 @@ from training.model.config import ModelConfig
 from training.model.model import Model
 from training.objective import Loss, MtpLoss, Objective
 from training.settings import OptimizerConfig, StageConfig
+from training.trainer.interruption import Flag
 from training.trainer.optimizer import learning_rate
+from training.trainer.sharding import Group, process_group, shard
+from training.trainer.shares import shares
 from training.trainer.step import StepResult, Trainer
+from training.trainer.workers import Progress
 from training.trees.edges import Sample
 from training.trees.merge import merged
-from training.trees.split import micro_batches
 from training.trees.step import evaluate
 
 FOLDER = Path(__file__).parent
@@ -55,14 +58,38 @@ def losses(kind: str, dtype: str, setting: Setting, steps: int = STEPS) -> list[
 
 def train(kind: str, dtype: str, setting: Setting, steps: int = STEPS) -> tuple[list[float], Model]:
     """The loss of each step, and what was trained."""
+    made, model = results(kind, dtype, setting, steps)
+    return [result.tally.loss for result in made], model
+
+
+def as_worker(
+    kind: str, setting: Setting, steps: int, group: Group, progress: Progress | None, stop: Flag | None
+) -> tuple[list[float], list[list[list[int]]]]:
+    """Losses and expert counts in float64, as one of several workers finds them."""
+    with process_group(group):
+        return plain(results(kind, "float64", setting, steps, group)[0])
+
+
+def plain(made: Sequence[StepResult]) -> tuple[list[float], list[list[list[int]]]]:
+    """Losses and expert counts."""
+    counts = [result.tally.expert_counts_LE for result in made]
+    return [result.tally.loss for result in made], [[] if c is None else c.tolist() for c in counts]
+
+
+def results(
+    kind: str, dtype: str, setting: Setting, steps: int, group: Group | None = None
+) -> tuple[list[StepResult], Model]:
+    """What each step came to, and what was trained; of this worker's share if it is one of a group."""
+    group = group or Group()
     before = torch.get_num_threads()
     torch.set_num_threads(setting.threads)
     try:
         model = Model(MODEL.replace(mtp_depth=2 if kind == "rl" else 1), seed=7).to(DTYPES[dtype])
-        trainer = Trainer(model, OPTIMIZER)
+        if group.shards(dtype):
+            shard(model, group, dtype)
+        trainer = Trainer(model, OPTIMIZER, group)
         todo = _sft_steps(steps) if kind == "sft" else [_rl_samples()] * steps
-        made = [_step(trainer, kind, n, found, setting).tally.loss for n, found in enumerate(todo)]
-        return made, model
+        return [_step(trainer, kind, n, found, setting) for n, found in enumerate(todo)], model
     finally:
         torch.set_num_threads(before)
 
@@ -82,9 +109,11 @@ def read(kind: str, dtype: str) -> list[float]:
 
 
 def _step(trainer: Trainer, kind: str, number: int, found: Sequence[Sample], setting: Setting) -> StepResult:
+    share = shares(found, setting.budget, merged, trainer.group.size)[trainer.group.rank]
     return trainer.step(
-        micro_batches(found, setting.budget),
+        share.batches,
         SFT if kind == "sft" else RL,
+        idle=share.idle,
         lr=learning_rate(number, STEPS, OPTIMIZER),
         bias_rate=1e-3 if kind == "sft" else 0.0,
     )

@@ -17,7 +17,6 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
 from training.model import checkpoint  # noqa: E402
-from training.model.config import ModelConfig  # noqa: E402
 from training.settings import (  # noqa: E402
     DomainConfig,
     MtpConfig,
@@ -37,26 +36,6 @@ from warehouse.query import Reader  # noqa: E402
 from warehouse.settings import Settings  # noqa: E402
 
 REPO = Path(__file__).parents[3]
-
-
-@pytest.fixture
-def config(shard: Path, tmp_path: Path) -> SftConfig:
-    return SftConfig(
-        data=str(shard),
-        out=tmp_path / "runs",
-        steps=8,
-        batch_tokens=1000,
-        sequence_length=500,
-        save_every=3,
-        threads=1,
-        model=ModelConfig(layers=1, hidden=32, heads=2, kv_heads=1, experts=4, expert_hidden=16),
-        optimizer=OptimizerConfig(lr=1e-2),
-    )
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home")
 
 
 def logged(folder: Path) -> list[dict]:
