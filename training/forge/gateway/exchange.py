@@ -37,6 +37,7 @@ class Draft:
     """A turn while it is sampled."""
 
     prompt: Ids
+    trail: int
     parent: Turn | None
     growth: Growth
     sampling: Sampling
@@ -86,16 +87,16 @@ class Exchange:
         finally:
             self.session.running.discard(task)
 
-    async def prompt(self) -> tuple[Ids, dict[int, Turn]]:
-        """The request's token ids, and which of its messages this session's model wrote."""
+    async def prompt(self) -> tuple[Ids, dict[int, Turn], int]:
+        """The request's token ids, which of its messages this session's model wrote, and its trail."""
         ask = self.session.whole(self.ask)
         messages, ids = conversation(ask.messages, ask.ids)
         self.ask = replace(ask, messages=messages, ids=ids)
-        sampled = self.session.tree.sampled(messages, ids)
-        return await self.prompter.prompt(messages, ask.tools, sampled), sampled
+        sampled, trail = self.session.tree.sampled(messages, ids)
+        return await self.prompter.prompt(messages, ask.tools, sampled), sampled, trail
 
     async def _draft(self) -> Draft:
-        prompt, sampled = await self.prompt()
+        prompt, sampled, trail = await self.prompt()
         room = self.engine.context - len(prompt)
         if room < 1:
             raise Fault(
@@ -107,6 +108,7 @@ class Exchange:
         sampling = self.session.sampling(self.ask.asked, room)
         return Draft(
             prompt=prompt,
+            trail=trail,
             parent=parent,
             growth=self.session.tree.grow(parent),
             sampling=sampling,
@@ -240,6 +242,7 @@ class Exchange:
             seconds=time.monotonic() - draft.began,
             dialect=self.dialect,
             token=self.token,
+            trail=draft.trail,
         )
 
     def _answer(self, draft: Draft) -> Answer:

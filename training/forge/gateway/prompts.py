@@ -21,7 +21,7 @@ from itertools import groupby
 import numpy as np
 
 from training.chat.m2 import ASK, BLOCK, IDENTITY, segments
-from training.chat.messages import Message, Tool
+from training.chat.messages import Message, Tool, ToolCall
 from training.corpus.tokens import Tokenizer
 from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.spelling import content_start, end_id
@@ -30,6 +30,11 @@ from warehouse.errors import FactoryError
 
 LONG_CHARACTERS = 1 << 14
 CACHED_CHARACTERS = 1 << 26  # of segments whose ids are kept
+# What stands for sampled messages, without calls and with, while the template writes those around them.
+WRITTEN = (
+    Message(role="assistant"),
+    Message(role="assistant", calls=(ToolCall(name="call"),)),
+)
 
 
 @dataclass
@@ -50,8 +55,12 @@ class Prompter:
         self, messages: Sequence[Message], tools: Sequence[Tool], sampled: Mapping[int, Turn]
     ) -> Ids:
         """The ids up to where the model goes on. Raises Fault where the messages are no conversation."""
+        shown = [
+            message if place not in sampled else WRITTEN[bool(message.calls)]
+            for place, message in enumerate(messages)
+        ]
         try:
-            written = segments(messages, tools, identity=self.identity)
+            written = segments(shown, tools, identity=self.identity)
         except FactoryError as error:
             raise Fault(Kind.INVALID_REQUEST, str(error)) from error
         await self._encode_long(segment.text for segment in written if segment.message not in sampled)

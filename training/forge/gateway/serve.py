@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import socket
 from collections.abc import AsyncGenerator, Generator
 
@@ -32,8 +33,18 @@ def server_of(app: Server) -> uvicorn.Server:
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, server_header=False, date_header=False,
+        proxy_headers=False,
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+def serve(app: Server, bound: socket.socket) -> None:
+    """Serves until a stop signal. The process does nothing else."""
+    gc.collect()
+    gc.freeze()
+    # Turns live long and have no cycles: looking through all of them again and again would stop every agent.
+    gc.set_threshold(50_000, 50, 1_000)
+    server_of(app).run(sockets=[bound])
 
 
 class _Embedded(uvicorn.Server):

@@ -35,7 +35,7 @@ from training.forge.gateway.dialects.anthropic import Anthropic
 from training.forge.gateway.dialects.gemini import Gemini
 from training.forge.gateway.dialects.openai_chat import OpenAIChat
 from training.forge.gateway.dialects.openai_responses import OpenAIResponses
-from training.forge.gateway.exchange import Exchange
+from training.forge.gateway.exchange import Exchange, Item
 from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.gateway import Gateway
 
@@ -233,41 +233,65 @@ class Server:
         await wire.json(200, dialect.answer(answer, ask), _headers(ask))
 
     async def _stream(self, wire: Wire, dialect: Dialect, ask: Ask, exchange: Exchange) -> None:
-        stream = dialect.stream(ask)
-        alive: asyncio.Task[None] | None = None
+        """Begins with the first thing to show: what fails before that has a status of its own."""
+        stream = _Streaming(wire, dialect, ask)
         try:
             async with aclosing(exchange.run()) as items:
                 async for item in items:
-                    match item:
-                        case Head():
-                            await wire.start(
-                                200, dialect.content_type, {"cache-control": "no-cache", **_headers(ask)}
-                            )
-                            await wire.more(stream.begin(item))
-                            if dialect.content_type == "text/event-stream":
-                                alive = asyncio.create_task(_alive(wire))
-                        case Answer():
-                            if alive is not None:
-                                alive.cancel()
-                            await wire.more(stream.end(item), last=True)
-                        case _:
-                            await wire.more(stream.event(item))
+                    await stream.show(item)
         except Fault as fault:
             if not wire.begun:
                 raise
-            if alive is not None:
-                alive.cancel()
-            await wire.more(stream.fault(fault), last=True)
+            await stream.fail(fault)
         finally:
-            if alive is not None:
-                alive.cancel()
+            stream.close()
 
 
-async def _alive(wire: Wire) -> None:
-    """Shows an agent that waits for the engine's next token that it does not wait in vain."""
-    while True:
-        await asyncio.sleep(ALIVE_SECONDS)
-        await wire.more(ALIVE)
+class _Streaming:
+    """One streamed answer on its wire."""
+
+    def __init__(self, wire: Wire, dialect: Dialect, ask: Ask) -> None:
+        self._wire, self._type = wire, dialect.content_type
+        self._stream = dialect.stream(ask)
+        self._headers = {"cache-control": "no-cache", **_headers(ask)}
+        self._head: Head | None = None
+        self._alive: asyncio.Task[None] | None = None
+        self._beginning = asyncio.Lock()
+
+    async def show(self, item: Item) -> None:
+        if isinstance(item, Head):
+            self._head = item
+            if self._type == "text/event-stream":
+                self._alive = asyncio.create_task(self._keep_alive())
+            return
+        await self._begin()
+        if isinstance(item, Answer):
+            self.close()
+            await self._wire.more(self._stream.end(item), last=True)
+        else:
+            await self._wire.more(self._stream.event(item))
+
+    async def fail(self, fault: Fault) -> None:
+        self.close()
+        await self._wire.more(self._stream.fault(fault), last=True)
+
+    def close(self) -> None:
+        if self._alive is not None:
+            self._alive.cancel()
+
+    async def _begin(self) -> None:
+        async with self._beginning:
+            if not self._wire.begun:
+                assert self._head is not None
+                await self._wire.start(200, self._type, self._headers)
+                await self._wire.more(self._stream.begin(self._head))
+
+    async def _keep_alive(self) -> None:
+        """Shows an agent that waits for the engine's next token that it does not wait in vain."""
+        while True:
+            await asyncio.sleep(ALIVE_SECONDS)
+            await self._begin()
+            await self._wire.more(ALIVE)
 
 
 def _headers(ask: Ask) -> dict[str, str]:

@@ -46,8 +46,8 @@ class Speller:
 
     def rest(self) -> str:
         """What was held back."""
-        text, self._held = self._tokenizer.decode(self._held), []
-        return text
+        held, self._held = self._held, []
+        return self._tokenizer.decode(held) if held else ""
 
 
 def content_start(tokenizer: Tokenizer, response: Sequence[int]) -> int:

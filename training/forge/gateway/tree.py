@@ -65,25 +65,18 @@ class Turn:
     dialect: str = ""
     token: str = ""
     """Its name in answers."""
-    trail: int = field(init=False)
-    """Stands for the messages that it was asked with."""
+    trail: int = 0
+    """Stands for the messages that it was asked with (`Tree.sampled`)."""
     said_from: int | None = None
     """Where in `response` the reasoning has ended, once somebody asked (`prompts`)."""
+    above: int = field(init=False)
+    """Tokens of the parent's whole context."""
+    length: int = field(init=False)
+    """Tokens of its whole context: prompt and response."""
 
     def __post_init__(self) -> None:
-        self.trail = 0
-        for message in self.ask.messages:
-            self.trail = further(self.trail, message)
-
-    @property
-    def above(self) -> int:
-        """Tokens of the parent's whole context."""
-        return self.parent.length if self.parent else 0
-
-    @property
-    def length(self) -> int:
-        """Tokens of its whole context: prompt and response."""
-        return self.above + len(self.suffix) + len(self.response)
+        self.above = self.parent.length if self.parent else 0
+        self.length = self.above + len(self.suffix) + len(self.response)
 
     def chain(self) -> list[Turn]:
         """The turns from the root to this one."""
@@ -106,13 +99,6 @@ def likeness(message: Message) -> Likeness:
         return message.content.strip(), ""
     calls = [[call.name, _plain(call.arguments)] for call in message.calls]
     return message.content.strip(), json.dumps(calls, sort_keys=True)
-
-
-def further(trail: int, message: Message) -> int:
-    """What stands for messages, with one more."""
-    if message.role == "assistant":
-        return hash((trail, likeness(message)))
-    return hash((trail, message.role, message.content))
 
 
 def _plain(value: Any) -> Any:
@@ -153,8 +139,10 @@ class Tree:
         """The turn that was answered under this name."""
         return self._named.get(token)
 
-    def sampled(self, messages: Sequence[Message], ids: Sequence[tuple[str, ...]]) -> dict[int, Turn]:
-        """Which messages, by their place, this session's model wrote, and in which turn.
+    def sampled(
+        self, messages: Sequence[Message], ids: Sequence[tuple[str, ...]]
+    ) -> tuple[dict[int, Turn], int]:
+        """Which messages, by their place, this session's model wrote, and in which turn; and the `trail`.
 
         Of several alike: the one whose calls have the ids, else the one that was asked with the same messages
         before it, with the same last message, or after the message found before; else the last. They say the
@@ -164,14 +152,19 @@ class Tree:
         before: Turn | None = None
         trail = 0
         for place, message in enumerate(messages):
-            above, trail = trail, further(trail, message)
+            above = trail
             if message.role != "assistant":
+                trail = hash((trail, message.role, message.content))
                 continue
-            alike = self._alike.get(likeness(message), ())
+            like = likeness(message)
+            trail = hash((trail, like))
+            alike = self._alike.get(like, [])
             if message.reasoning:
                 reasoning = message.reasoning.strip()
                 alike = [turn for turn in alike if turn.said.message.reasoning.strip() == reasoning]
-            if alike:
+            if len(alike) == 1:
+                before = found[place] = alike[0]
+            elif alike:
                 named = set(ids[place])
                 before = max(
                     alike,
@@ -184,7 +177,7 @@ class Tree:
                     ),
                 )
                 found[place] = before
-        return found
+        return found, trail
 
     def deepest(self, prompt: Ids, candidates: Iterable[Turn]) -> Turn | None:
         """The turn of the most tokens, among these and those above them, that `prompt` begins with."""

@@ -7,6 +7,7 @@ arguments anew, or trim text on the way.
 from __future__ import annotations
 
 import json
+import operator
 import random
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,6 +120,7 @@ class OpenAIChatAgent:
 class OpenAIResponsesAgent:
     def __init__(self, base: str) -> None:
         self.client = openai.AsyncOpenAI(base_url=f"{base}/v1", api_key="x", max_retries=0)
+        self.shown: dict[str, list[Entry]] = {}
 
     def written(self, entries: list[Entry], habits: Habits, rng: random.Random) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = []
@@ -144,7 +146,10 @@ class OpenAIResponsesAgent:
         tools = [{"type": "function", "name": f, "parameters": PARAMETERS, "strict": False} for f in NAMES]
         asked: Any = {"model": "m", "tools": tools}
         last = max((n for n, entry in enumerate(entries) if entry.kind == "assistant"), default=-1)
-        if last >= 0 and entries[last].token and habits.stops:  # the gateway keeps the conversation
+        before = self.shown.get(entries[last].token) if last >= 0 else None
+        # The gateway keeps the conversation, as long as nothing of it is changed.
+        same = before is not None and len(before) == last and all(map(operator.is_, before, entries))
+        if same and habits.stops:
             asked["previous_response_id"] = f"resp_{entries[last].token}"
             rest = self.written(entries[last:], habits, rng)
             own = len(self.written(entries[last : last + 1], habits, rng))
@@ -153,7 +158,9 @@ class OpenAIResponsesAgent:
         else:
             asked["input"] = self.written(entries, habits, rng)
         if not stream:
-            return self.read(await self.client.responses.create(**asked))
+            found = self.read(await self.client.responses.create(**asked))
+            self.shown[found.token] = list(entries)
+            return found
         whole: Any = None
         told = {"text": "", "reasoning": ""}
         async for event in await self.client.responses.create(**asked, stream=True):
@@ -165,6 +172,7 @@ class OpenAIResponsesAgent:
                 whole = event.response
         found = self.read(whole)
         assert (found.text, found.reasoning) == (told["text"], told["reasoning"])
+        self.shown[found.token] = list(entries)
         return found
 
     def read(self, answer: Any) -> Entry:

@@ -126,7 +126,7 @@ class Rollout:
         if prompt != expected(self.tokenizer, given, self.turns(), tools):
             # Two turns said the same, and what stood before was compacted: then either is right.
             self.twins += 1
-            chosen = self.session.tree.sampled(turn.ask.messages, turn.ask.ids)
+            chosen, _ = self.session.tree.sampled(turn.ask.messages, turn.ask.ids)
             tokens = iter([found.token for found in chosen.values()])
             twins = [replace(e, token=next(tokens)) if e.token else e for e in given]
             same = all(likeness(chosen[n].said.message) == likeness(turn.ask.messages[n]) for n in chosen)

@@ -62,7 +62,7 @@ def test_four_writers_killed_lose_and_double_nothing(tmp_path: Path, start_secon
     rng = random.Random(5)
     logs = [tmp_path / f"done-{n}" for n in range(4)]
     roles = [("write", path, n, trajectories, turns, logs[n]) for n in range(4)]
-    for _ in range(KILLS):
+    for _ in range(KILLS // 2):
         running = [subprocess.Popen([sys.executable, processes.__file__, *map(str, r)]) for r in roles]
         time.sleep(2 * start_seconds + rng.uniform(0, 0.2))
         acknowledged = [set(log.read_text().splitlines()) if log.exists() else set() for log in logs]

@@ -7,7 +7,7 @@ trainer differentiates, so that log-probabilities of engine and trainer can be c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -42,6 +42,15 @@ class OwnEngine:
 
     async def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def update(self, weights: Mapping[str, Tensor], version: int) -> None:
+        """New weights, between two tokens."""
+
+        def load() -> None:
+            self.model.load_state_dict(weights)
+            self.version = version
+
+        await asyncio.get_running_loop().run_in_executor(self._thread, load)
 
     async def generate(
         self, prompt: Ids, sampling: Sampling, *, end: int, stream: bool, routes_from: int
