@@ -18,7 +18,8 @@ import torch
 
 from training.forge.rollout import keeper
 from training.forge.rollout.parcels import Item, pack, parcels, unpack
-from training.forge.rollout.server import EngineConfig, EngineError, Server
+from training.forge.rollout.server import EngineError, Server
+from training.forge.rollout.settings import EngineConfig
 from training.forge.rollout.sync import WeightSync, trunk
 from training.model import checkpoint
 from training.model.config import preset

@@ -1,4 +1,4 @@
-"""vLLM's server, or any that speaks its `/v1/completions` with token ids.
+"""vLLM's server: any that speaks its `/v1/completions` with token ids, or one for tokens only.
 
 The prompt goes as token ids and the response comes as token ids (`return_token_ids`), so that nobody's
 tokenizer has a say. vLLM echoes the prompt's ids: that they are the ones that were sent is checked each time.
@@ -15,7 +15,7 @@ import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import numpy as np
@@ -26,11 +26,34 @@ from training.forge.gateway.ask import Finish, Sampling
 from training.forge.gateway.engines import Piece
 from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.tree import Ids
+from warehouse.errors import FactoryError
 
 CONNECT_SECONDS = 10.0
 LONGEST_EVENT = 1 << 26  # bytes: routes of a long context
 ERROR_CHARACTERS = 400
 _FINISHES = {"stop": Finish.STOP, "length": Finish.LENGTH}
+
+
+async def served(url: str, key: str, seconds: float) -> tuple[str, int]:
+    """The model that a server serves, and its context length. Raises FactoryError."""
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(seconds), headers=headers) as client,
+            client.get(f"{url}/v1/models") as response,
+        ):
+            found = (await response.json())["data"][0]
+            return str(found["id"]), int(found["max_model_len"])
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        why = str(error) or f"no answer within {seconds:g} s"
+        raise FactoryError(
+            f"The engine {url} cannot be reached: {why}; start it, or name another."
+        ) from error
+    except (ValueError, LookupError, TypeError) as error:
+        raise FactoryError(
+            f"The engine {url} does not say which model it serves and its max_model_len; "
+            "start vLLM's OpenAI-compatible server."
+        ) from error
 
 
 @dataclass
@@ -44,6 +67,8 @@ class VllmEngine:
     version: Callable[[], int] = lambda: 0
     key: str = ""
     _client: aiohttp.ClientSession | None = field(default=None, repr=False)
+
+    path: ClassVar[str] = "/v1/completions"
 
     @property
     def name(self) -> str:
@@ -71,13 +96,11 @@ class VllmEngine:
     async def generate(
         self, prompt: Ids, sampling: Sampling, *, end: int, stream: bool, routes_from: int
     ) -> AsyncGenerator[Piece]:
-        body = orjson.dumps(
-            _body(self.model, prompt, sampling, end, stream, routes_from),
-            option=orjson.OPT_SERIALIZE_NUMPY,
-        )
+        asked = self._body(prompt, sampling, end, stream=stream, routes_from=routes_from)
+        body = orjson.dumps(asked, option=orjson.OPT_SERIALIZE_NUMPY)
         begun, before = False, self.version()
         try:
-            async with self._session().post(f"{self.url}/v1/completions", data=body) as response:
+            async with self._session().post(f"{self.url}{self.path}", data=body) as response:
                 if response.status != 200:
                     raise self._refused(response.status, await response.text(errors="replace"))
                 begun = True
@@ -111,6 +134,9 @@ class VllmEngine:
                 raise self._invalid("an event is too long")
         raise Fault(Kind.ENGINE_DIED, f"The {self.name} broke off its answer.", self.name)
 
+    def _logprobs(self, choice: Mapping[str, Any]) -> list[float | None]:
+        return (choice.get("logprobs") or {}).get("token_logprobs") or []
+
     def _json(self, data: bytes) -> dict[str, Any]:
         try:
             found = orjson.loads(data)
@@ -130,12 +156,12 @@ class VllmEngine:
         try:
             choice = found["choices"][0]
             ids = choice["token_ids"] or []
-            logprobs = (choice.get("logprobs") or {}).get("token_logprobs") or []
+            logprobs = self._logprobs(choice)
             finish = choice.get("finish_reason")
-            echoed = choice.get("prompt_token_ids")
+            echoed = choice.get("prompt_token_ids", found.get("prompt_token_ids"))
             routes = choice.get("routed_experts")
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise self._invalid("it has no token ids: is it vLLM's /v1/completions?") from error
+            raise self._invalid(f"it has no token ids: is it vLLM's {self.path}?") from error
         if len(ids) != len(logprobs):
             raise self._invalid(f"{len(ids)} tokens have {len(logprobs)} log-probabilities")
         if echoed is not None and not np.array_equal(np.asarray(echoed, np.int32), prompt):
@@ -151,6 +177,15 @@ class VllmEngine:
             None if routes is None else _routes(routes),
         )
 
+    def _body(
+        self, prompt: Ids, sampling: Sampling, end: int, *, stream: bool, routes_from: int
+    ) -> dict[str, Any]:
+        return {
+            "model": self.model, "prompt": prompt, "stream": stream, "return_token_ids": True,
+            "skip_special_tokens": False, "add_special_tokens": False,
+            **drawn(sampling, end, routes_from),
+        }  # fmt: skip
+
     def _invalid(self, why: str) -> Fault:
         return Fault(Kind.ENGINE_INVALID, f"The answer of the {self.name} cannot be used: {why}.", self.name)
 
@@ -162,12 +197,27 @@ class VllmEngine:
         return Fault(kind, f"The {self.name} answered with status {status}: {told}", self.name)
 
 
-def _body(
-    model: str, prompt: Ids, sampling: Sampling, end: int, stream: bool, routes_from: int
-) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": model,
-        "prompt": prompt,
+class VllmTokens(VllmEngine):
+    """A server that was started with `--tokens-only`: token ids in and out, and no tokenizer at all."""
+
+    path: ClassVar[str] = "/inference/v1/generate"
+
+    def _body(
+        self, prompt: Ids, sampling: Sampling, end: int, *, stream: bool, routes_from: int
+    ) -> dict[str, Any]:
+        return {
+            "model": self.model, "token_ids": prompt, "stream": stream, "return_token_ids": True,
+            "sampling_params": drawn(sampling, end, routes_from),
+        }  # fmt: skip
+
+    def _logprobs(self, choice: Mapping[str, Any]) -> list[float | None]:
+        steps = (choice.get("logprobs") or {}).get("content") or []
+        return [step["logprob"] for step in steps]
+
+
+def drawn(sampling: Sampling, end: int, routes_from: int) -> dict[str, Any]:
+    """How tokens are drawn, in vLLM's names."""
+    found: dict[str, Any] = {
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -176,15 +226,9 @@ def _body(
         "repetition_penalty": 1.0,
         "stop_token_ids": [end],
         "logprobs": 0,
-        "return_token_ids": True,
-        "skip_special_tokens": False,
-        "add_special_tokens": False,
-        "stream": stream,
         "routed_experts_prompt_start": routes_from,
     }
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
-    return body
+    return found if sampling.seed is None else found | {"seed": sampling.seed}
 
 
 def _routes(text: str) -> NDArray[Any]:

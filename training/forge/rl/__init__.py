@@ -1,0 +1,1 @@
+"""Reinforcement learning: prompts in, rollouts through the gateway, batches from the pool, weights out."""
