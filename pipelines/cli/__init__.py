@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from pipelines.cli import data, doctor, model, run, tasks, train
+from pipelines.cli.gateway import gateway
 from pipelines.cli.rollout import rollout
 from pipelines.cli.sentences import stopped_by, user_sentences
 from pipelines.cli.stopping import STOPPED
@@ -42,6 +43,7 @@ app.command("sql")(data.sql)
 app.command("export")(data.export)
 app.add_typer(train.app, name="train")
 app.add_typer(model.app, name="model")
+app.command("gateway")(gateway)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from warehouse.errors import FactoryError
 
 KEEP_ALIVE_SECONDS = 75
 START_SECONDS = 30.0
+CLOSING_SECONDS = 5  # for requests that run; then they are cut off and kept as partial
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -33,7 +34,7 @@ def server_of(app: Server) -> uvicorn.Server:
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS, server_header=False, date_header=False,
-        proxy_headers=False,
+        proxy_headers=False, timeout_graceful_shutdown=CLOSING_SECONDS,
     )  # fmt: skip
     return uvicorn.Server(config)
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+import tomllib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from warehouse.errors import FactoryError
 
 
 class _Section(BaseModel):
@@ -57,3 +62,21 @@ class GatewaySettings(_Section):
         7_200, gt=0, description="A session without a request for so long ends as abandoned."
     )
     body_mb: int = Field(64, ge=1, description="Largest request, in MiB.")
+
+    @classmethod
+    def read(cls, path: Path) -> GatewaySettings:
+        """From a TOML file. Raises FactoryError."""
+        try:
+            return cls.model_validate(tomllib.loads(path.read_text()))
+        except OSError as error:
+            raise FactoryError(
+                f"The settings {path} cannot be read: {error.strerror}; name a file."
+            ) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise FactoryError(f"The settings {path} are not valid TOML: {error}.") from error
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise FactoryError(
+                f"The settings {path} do not fit at {where}: {fault['msg'][:1].lower()}{fault['msg'][1:]}."
+            ) from error
