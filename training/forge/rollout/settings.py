@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+BATCHED_TOKENS = 4096  # of prompts, in one pass on a CPU
 SERVED = "policy"  # what the model is called there
 
 
@@ -40,7 +41,10 @@ class EngineConfig(BaseModel):
         if self.kv_cache_bytes:
             options["kv-cache-memory-bytes"] = self.kv_cache_bytes
         flags = ["--tokens-only", "--enable-return-routed-experts"]
-        flags += ["--enforce-eager"] if self.device == "cpu" else []
+        if self.device == "cpu":
+            # A prompt that is cut in pieces would set its own generator back, which a CPU's cannot do.
+            flags += ["--enforce-eager", "--no-enable-chunked-prefill"]
+            options["max-num-batched-tokens"] = max(self.max_model_len, BATCHED_TOKENS)
         given = [str(part) for name, value in options.items() for part in (f"--{name}", value)]
         python = [str(self.python), "-m", "vllm.entrypoints.openai.api_server"]
         return [*python, *given, *flags, *self.args]
