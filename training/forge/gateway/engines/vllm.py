@@ -183,6 +183,7 @@ class VllmEngine:
         return {
             "model": self.model, "prompt": prompt, "stream": stream, "return_token_ids": True,
             "skip_special_tokens": False, "add_special_tokens": False,
+            "return_tokens_as_token_ids": True,  # no text: the server may have no tokenizer
             **drawn(sampling, end, routes_from),
         }  # fmt: skip
 
