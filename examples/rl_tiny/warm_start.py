@@ -3,7 +3,7 @@
 It answers in the right form and names the right file, but draws the command at random: rewards are about 1/8
 before RL, and each of the eight commands is tried. Held-out pairs are not in its examples either.
 
-    python examples/rl_tiny/warm_start.py [--steps 600] [--out examples/rl_tiny/warm_start]
+    python examples/rl_tiny/warm_start.py [--steps 300] [--out examples/rl_tiny/warm_start]
 
 Prints the share of well-formed answers, of right files and of each command among 512 sampled answers. A run
 from a model whose reward is not within 10 to 15 % says nothing.
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from pipelines.rl.file_operations import FILES, OPERATIONS, PAIRS, held_out, instruction
-from training.chat.m2 import completion
+from training.chat.m2 import END, completion
 from training.chat.messages import Message
 from training.corpus.tokens import ByteTokenizer
 from training.forge.gateway.ask import Sampling
@@ -45,7 +45,7 @@ CONFIG = preset("tiny").replace(
     experts_per_token=2, expert_hidden=64, mtp_depth=0, max_positions=512,
 )  # fmt: skip
 BATCH = 64
-ANSWER = re.compile(r"</think>\n\n(\w\w) (f\d\d)")
+ANSWER = re.compile(rf"\n</think>\n\n(\w\w) (f\d\d){re.escape(END)}")
 TOKENIZER = ByteTokenizer()
 
 
@@ -100,7 +100,7 @@ def answers(model: Model, pairs: list[tuple[str, str]], seed: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("warm_start"))
     options = parser.parse_args()
