@@ -176,6 +176,9 @@ class Book:
             for place in [p for p in self.anchors if p[0] == sheet.title]:
                 sheet._cells.pop((place[1], place[2]), None)
             for cell in list(sheet._cells.values()):
+                if cell.value is None:  # styled and empty, which some engine takes for a zero
+                    del sheet._cells[cell.row, cell.column]
+                    continue
                 cell.comment = cell.hyperlink = None
                 if isinstance(cell.value, ArrayFormula):
                     text = str(cell.value.text or "")

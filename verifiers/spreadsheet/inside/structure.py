@@ -87,7 +87,7 @@ def _frozen(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -> st
     pane = sheet.sheet_view.pane
     frozen = pane is not None and pane.state in ("frozen", "frozenSplit")
     rows, columns = (int(pane.ySplit or 0), int(pane.xSplit or 0)) if frozen else (0, 0)
-    wanted = (check["rows"], check["columns"])
+    wanted = (check.get("rows", 0), check.get("columns", 0))
     if (rows, columns) == wanted:
         return ""
     return f"{rows} rows and {columns} columns are frozen, expected {wanted[0]} and {wanted[1]}"
@@ -97,8 +97,13 @@ FORMATS: Mapping[str, Callable[[str], bool]] = {
     "percent": lambda text: "%" in text,
     "date": is_date_format,
     "thousands": lambda text: bool(re.search(r"[#0],[#0]", text)),
-    "two_decimals": lambda text: bool(re.search(r"0\.00(?!0)", text)),
 }
+
+
+def _like(wanted: str, shown: str) -> bool:
+    if wanted.startswith("decimals:"):
+        return len(re.sub(r"[^0.?]", "", shown).partition(".")[2]) == int(wanted.partition(":")[2])
+    return FORMATS[wanted](shown)
 
 
 def _number_format(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -> str:
@@ -107,7 +112,7 @@ def _number_format(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]
     assert where is not None
     for _, row, column in where.cells():
         shown = LITERALS.sub("", sheet.cell(row, column).number_format.split(";")[0])
-        if not FORMATS[check["like"]](shown):
+        if not _like(check["like"], shown):
             return f"{get_column_letter(column)}{row} has the number format {shown!r}, not {check['like']}"
     return ""
 
@@ -140,7 +145,7 @@ def _rule_fits(book: Book, sheet: Worksheet, rule: Any, check: Mapping[str, Any]
         low, high = float(rule.formula1), float(rule.formula2)
     except (TypeError, ValueError):
         return False
-    return between and (low, high) == (check["low"], check["high"])
+    return between and (low, high) == (check.get("low", 0), check.get("high", 0))
 
 
 def _listed(book: Book, sheet: Worksheet, source: str) -> list[str]:
@@ -185,13 +190,14 @@ def _same(one: Area | None, other: Area) -> bool:
 
 def _defined_name(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -> str:
     wanted = area(check["refers"], "")
-    found = [text for (_, name), text in book.names.defined.items() if name == check["name"].casefold()]
+    (wished,) = check["names"]
+    found = [text for (_, name), text in book.names.defined.items() if name == wished.casefold()]
     if not found:
-        return f"there is no name {check['name']!r}"
+        return f"there is no name {wished!r}"
     assert wanted is not None
     if any(_same(area(text.removeprefix("="), ""), wanted) for text in found):
         return ""
-    return f"the name {check['name']!r} stands for {found[0][:60]}, not for {check['refers']}"
+    return f"the name {wished!r} stands for {found[0][:60]}, not for {check['refers']}"
 
 
 def _table(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -> str:
@@ -209,7 +215,7 @@ def _filtered(book: Book, sheet: Worksheet | None, check: Mapping[str, Any]) -> 
     assert sheet is not None
     where = area(check["range"], sheet.title)
     assert where is not None
-    shown = set(check["rows"])
+    shown = set(check.get("rows", ()))
     for row in range(where.top, where.bottom + 1):
         unseen = bool(sheet.row_dimensions[row].hidden)
         if unseen == (row in shown):

@@ -1,0 +1,1 @@
+"""Office work: workbooks made by walking operations, and their tasks."""
