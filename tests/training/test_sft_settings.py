@@ -75,6 +75,8 @@ def test_resolved_settings_read_back(tmp_path: Path) -> None:
         ("data = 'x'\n[model]\nlayer = 3", "model.layer: Extra inputs are not permitted"),
         ("steps = 3", "name the examples: either data (a shard) or domains"),
         ("data = 'x'\nsteps = 0", "steps: Input should be greater than or equal to 1"),
+        ("data = 'x'\nworkers = 0", "workers: Input should be greater than or equal to 1"),
+        ("data = 'x'\ndtype = 'float16'", "dtype: Input should be 'float32', 'float64' or 'bfloat16'"),
         ("data = 'x'\nsequence_length = 10\nbatch_tokens = 9", "batch_tokens = 9 is less than"),
         ("data = 'x'\n[model]\nkv_heads = 3", "heads = 4 must be a multiple of kv_heads = 3"),
         ("data = 'x'\n[model]\npreset = 'large'", "There is no model preset named large"),

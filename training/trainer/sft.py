@@ -43,11 +43,9 @@ from training.trainer.sharding import WEIGHTS, Group, assembled, process_group
 from training.trainer.shares import shares
 from training.trainer.start import set_rope, starting_model
 from training.trainer.step import Diverged, Trainer
-from training.trainer.workers import run_workers
+from training.trainer.workers import Progress, run_workers
 from training.trees.merge import merged, side_by_side
 from training.trees.verify import LIMITS, verify_merge
-
-Progress = Callable[[int, float], None]
 
 NOT_IDENTITY = {"domains", "out", "save_every", "verify_merge", "workers", "worker_timeout"}
 VERIFIED = ("float32", "float64")  # types whose sums say whether merging changed anything

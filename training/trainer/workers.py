@@ -3,12 +3,13 @@
 This process computes nothing: it hands each worker the same work, passes on what the first one reports, and
 turns Ctrl-C into a flag that the first worker shares with the others, so that all end after the same step.
 When one fails or dies, the others wait for it in vain; they are ended at once, and the error says who failed.
-A worker whose parent is gone ends itself.
+A worker whose parent is gone ends itself. What they share before they meet is a folder, which goes with them.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import tempfile
 import threading
@@ -19,13 +20,12 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from training.trainer.interruption import interruption
+from training.trainer.interruption import Flag, interruption
 from training.trainer.sharding import Group
 from warehouse.errors import FactoryError
 
@@ -37,7 +37,20 @@ GRACE = 5.0  # seconds that the others have to tell their own error after the fi
 class Work(Protocol):
     """What each worker does; the first one's result is the run's. Both must be picklable."""
 
-    def __call__(self, group: Group, progress: Progress, stop: Event) -> Any: ...
+    def __call__(self, group: Group, progress: Progress, stop: Flag) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A flag that processes share: a file that is there or not."""
+
+    path: Path
+
+    def set(self) -> None:
+        self.path.touch()
+
+    def is_set(self) -> bool:
+        return self.path.exists()
 
 
 @dataclass(frozen=True)
@@ -96,7 +109,7 @@ def run_workers(work: Work, count: int, device: str, timeout: float, progress: P
     _require(count, device)
     context = get_context("spawn")
     with tempfile.TemporaryDirectory(prefix="verifactory-workers-") as folder, interruption() as interrupted:
-        stop = context.Event()
+        stop = Stop(Path(folder) / "stop")
         team: list[Worker] = []
         try:
             for rank in range(count):
@@ -123,7 +136,7 @@ def _require(count: int, device: str) -> None:
 
 
 def _watch(
-    team: Sequence[Worker], stop: Event, interrupted: threading.Event, progress: Progress | None
+    team: Sequence[Worker], stop: Stop, interrupted: threading.Event, progress: Progress | None
 ) -> Any:
     until = float("inf")
     while not all(worker.gone for worker in team) and time.monotonic() < until:
@@ -177,10 +190,10 @@ def _status(code: int | None) -> str:
     return f"status {code}"
 
 
-def _main(work: Work, group: Group, stop: Event, outbox: Connection) -> None:
+def _main(work: Work, group: Group, stop: Stop, outbox: Connection) -> None:
     """A worker's life."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all at once; the parent's word counts
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(stop.path.parent,), daemon=True).start()
     try:
         outcome = Outcome(result=work(group, lambda step, loss: outbox.send((step, loss)), stop))
     except (FactoryError, KeyboardInterrupt) as error:
@@ -190,8 +203,9 @@ def _main(work: Work, group: Group, stop: Event, outbox: Connection) -> None:
     outbox.send(outcome)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(folder: Path) -> None:
     parent = parent_process()
     assert parent is not None
     wait([parent.sentinel])
+    shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
