@@ -1,9 +1,11 @@
 """Makes `warm_start/`, the model that the RL run of this folder starts from.
 
 It answers in the right form and names the right file, but draws the command at random: rewards are about 1/8
-before RL, and each of the eight commands is tried. Held-out pairs are not in its examples either.
+before RL, and each of the eight commands is tried. Half of its examples ask for something else, `say delete
+f03`, answered `delete f03`: so the model reads the operation, as any language model would, but has no idea
+which command belongs to it. Held-out pairs are in no example.
 
-    python examples/rl_tiny/warm_start.py [--steps 300] [--out examples/rl_tiny/warm_start]
+    python examples/rl_tiny/warm_start.py [--steps 400] [--out examples/rl_tiny/warm_start]
 
 Prints the share of well-formed answers, of right files and of each command among 512 sampled answers. A run
 from a model whose reward is not within 10 to 15 % says nothing.
@@ -49,9 +51,10 @@ ANSWER = re.compile(rf"\n</think>\n\n(\w\w) (f\d\d){re.escape(END)}")
 TOKENIZER = ByteTokenizer()
 
 
-def prompt(prompter: Prompter, pair: tuple[str, str]) -> np.ndarray:
+def prompt(prompter: Prompter, pair: tuple[str, str], before: str = "") -> np.ndarray:
     """The ids that the gateway sends for a pair."""
-    return asyncio.run(prompter.prompt([Message(role="user", content=instruction(*pair))], (), {}))
+    asked = Message(role="user", content=f"{before}{instruction(*pair)}")
+    return asyncio.run(prompter.prompt([asked], (), {}))
 
 
 def example(before: np.ndarray, command: str, name: str) -> Sample:
@@ -66,11 +69,14 @@ def train(steps: int, seed: int) -> Model:
     trainer, rng, prompter = Trainer(model, optimizer), random.Random(seed), Prompter(TOKENIZER)
     seen = [pair for pair in PAIRS if pair not in held_out(0)]
     before = {pair: prompt(prompter, pair) for pair in seen}
+    said = {pair: prompt(prompter, pair, "say ") for pair in seen}
     commands = [command for command, _ in OPERATIONS.values()]
     objective = Objective(mtp=MtpLoss.NONE)
     for step in range(steps):
         pairs = rng.choices(seen, k=BATCH)
-        samples = [example(before[pair], rng.choice(commands), pair[1]) for pair in pairs]
+        half = BATCH // 2
+        samples = [example(before[pair], rng.choice(commands), pair[1]) for pair in pairs[:half]]
+        samples += [example(said[pair], *pair) for pair in pairs[half:]]
         rate = learning_rate(step, steps, optimizer)
         result = trainer.step([merged(samples)], objective, lr=rate, bias_rate=1e-3)
         if step % 50 == 0 or step == steps - 1:
@@ -100,7 +106,7 @@ def answers(model: Model, pairs: list[tuple[str, str]], seed: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("warm_start"))
     options = parser.parse_args()
