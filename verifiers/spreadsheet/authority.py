@@ -64,7 +64,7 @@ class Authority:
         return (await self.ask_all([(job, data)]))[0]
 
     async def ask_all(self, jobs: Sequence[tuple[Mapping[str, Any], bytes]]) -> list[dict[str, Any]]:
-        """The answers to several jobs, asked in one command of the container, which saves most of its cost."""
+        """The answers to several jobs, asked in one command of the container: most of the cost is its."""
         if self.sandbox is None:
             await self.start()
         assert self.sandbox is not None

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from functions import OUTSIDE
+from functions import ARRAYS_ANYWHERE, OUTSIDE
 from intake import Admitted, Refused
 from openpyxl import Workbook, load_workbook
 from openpyxl.utils.cell import range_boundaries
@@ -180,11 +180,16 @@ class Book:
                     del sheet._cells[cell.row, cell.column]
                     continue
                 cell.comment = cell.hyperlink = None
+                if cell.data_type in ("f", "b"):  # or LibreOffice would show truth values as numbers
+                    cell.number_format = "General"
                 if isinstance(cell.value, ArrayFormula):
                     text = str(cell.value.text or "")
                     cell.value.text = completed(text if text.startswith("=") else f"={text}")
                 elif cell.data_type == "f" and isinstance(cell.value, str):
-                    cell.value = completed(cell.value)
+                    place = (sheet.title, cell.row, cell.column)
+                    alone = ARRAYS_ANYWHERE.isdisjoint(self.reading(place, cell.value).functions)
+                    text = completed(cell.value)
+                    cell.value = text if alone else ArrayFormula(cell.coordinate, text)
         for sheet in list(self.workbook.chartsheets):
             self.workbook.remove(sheet)
         self.workbook.calculation.iterate = False

@@ -41,6 +41,9 @@ OUTSIDE = frozenset(
 # Where a reference is made from text or numbers, reading the formula does not tell what it reads.
 DYNAMIC = frozenset(("INDIRECT", "OFFSET"))
 
+# They take arrays in any cell; LibreOffice lets them do so in array formulas only.
+ARRAYS_ANYWHERE = frozenset(("AGGREGATE",))
+
 _BOTH_LACK = """
 CUBEKPIMEMBER CUBEMEMBER CUBEMEMBERPROPERTY CUBERANKEDMEMBER CUBESET CUBESETCOUNT CUBEVALUE FIELDVALUE IMAGE
 STOCKHISTORY
