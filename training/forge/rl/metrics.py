@@ -82,7 +82,7 @@ def plot(metrics: Sequence[RlMetrics], path: Path) -> Path:
     scores = np.array([np.nan if m.score is None else m.score for m in metrics])
     axes[0].plot(steps, scores, color="#9ecae1", label="mean outcome of a step")
     width = max(1, len(steps) // 20)
-    smooth = [np.nanmean(scores[max(0, i - width + 1) : i + 1]) for i in range(len(scores))]
+    smooth = [_mean(scores[max(0, i - width + 1) : i + 1]) for i in range(len(scores))]
     axes[0].plot(steps, smooth, color="#08519c", label=f"mean of {width} steps")
     axes[0].set(ylabel="outcome", ylim=(-0.02, 1.02))
     axes[0].legend(loc="upper left")
@@ -95,3 +95,9 @@ def plot(metrics: Sequence[RlMetrics], path: Path) -> Path:
     figure.savefig(path, dpi=120)
     plt.close(figure)
     return path
+
+
+def _mean(scores: np.ndarray) -> float:
+    """Of what there is."""
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if len(known) else float("nan")

@@ -52,7 +52,9 @@ class SchedulerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _used(self) -> SchedulerConfig:
-        foreign = self.model_fields_set - USES[self.policy] - {"policy"}
+        fields = type(self).model_fields
+        given = {name for name in fields if getattr(self, name) != fields[name].default}
+        foreign = given - USES[self.policy] - {"policy"}
         if foreign:
             uses = ", ".join(sorted(USES[self.policy]))
             raise ValueError(f"policy {self.policy!r} has no {', '.join(sorted(foreign))}; it uses {uses}")
