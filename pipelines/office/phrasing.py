@@ -247,7 +247,9 @@ PHRASES: Mapping[str, tuple[str, str]] = {
         "On a new sheet `{sheet}`, plan three years from `{inputs}`, linked: {lines}. Operating costs"
         " exclude depreciation; interest is on the debt, depreciation on the fixed assets at the "
         "start of the year; tax is not negative; debt stays; opening working capital is its share of "
-        "last year's revenue; opening equity balances the opening sheet; free cash flow goes to cash.",
+        "last year's revenue; opening equity balances the opening sheet; free cash flow (net profit "
+        "and depreciation, less the increase in working capital, less capital expenditure) goes to "
+        "cash.",
         "Build the three-statement plan for three years on a new sheet `{sheet}`, everything driven "
         "by `{inputs}`: {lines}. Conventions: operating costs come without depreciation; interest on "
         "opening debt, depreciation on opening fixed assets, no negative tax, debt unchanged, working"

@@ -48,6 +48,16 @@ class Case:
 
 
 CASES = {
+    "office": Case(
+        options=lambda folder: {"domain": ("lending",), "seeds": 1, "limit": 1},
+        bad_options=lambda folder: {"domain": ("statements",), "level": ("easy",), "seeds": 1},
+        expected={"loan_schedule, loan_totals": ("validate", "ok", "")},
+        quarantined={()},
+        malformed=Submission(
+            patch=b"diff --git a/term_loan.xlsx b/term_loan.xlsx\nGIT binary patch\nnonsense\n"
+        ),
+        settings={"suite_seconds": 300},
+    ),
     "swe": Case(
         options=lambda folder: {"source": "git", "repo": (make(folder / "calc"),)},
         bad_options=lambda folder: {"source": "git", "repo": (folder / "nothing-here",)},
