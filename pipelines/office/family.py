@@ -127,9 +127,13 @@ class OfficeFamily:
             raise FactoryError(f"There is no source {source!r} of office tasks: use {SOURCE!r}.")
         found = False
         for number in range(options.first, options.first + options.seeds):
-            for domain in options.domain:
-                for walked in walk(domain, number):
-                    if walked.level in options.level:
+            walks = {domain: walk(domain, number) for domain in options.domain}
+            while walks:
+                for domain in list(walks):
+                    walked = next(walks[domain], None)
+                    if walked is None:
+                        del walks[domain]
+                    elif walked.level in options.level:
                         found = True
                         yield _mined(walked)
         if not found:

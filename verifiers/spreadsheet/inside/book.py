@@ -213,7 +213,7 @@ def _without_texts(formula: str) -> str:
 
 def _from_csv(data: bytes) -> Workbook:
     """One sheet of values. A cell that begins with `=` stays text: nothing in such a file is calculated."""
-    text = data.decode("utf-8-sig")
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     delimiter = max(",;\t", key=lambda sign: text[:10_000].count(sign))
     workbook = Workbook()
     sheet = workbook.active

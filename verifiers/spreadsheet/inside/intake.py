@@ -18,6 +18,7 @@ CELLS = 250_000
 CSV_CELLS = 250_000
 
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ENCRYPTED = b"".join(bytes((letter, 0)) for letter in b"EncryptedPackage")  # UTF-16, without its codec
 CELL = re.compile(rb"<(?:\w+:)?c[\s/>]")
 ROW = re.compile(rb"<(?:\w+:)?row[\s/>]")
 ODS_TAG = re.compile(rb"<(?:\w+:)?table-(row|cell)\b([^>]*)>")
@@ -55,7 +56,7 @@ def admit(name: str, data: bytes) -> Admitted:
     if name.endswith(".csv"):
         return _csv(name, data)
     if data.startswith(OLE):
-        locked = "EncryptedPackage".encode("utf-16-le") in data
+        locked = ENCRYPTED in data
         what = "is protected with a password" if locked else "is a binary workbook of before 2007"
         raise Refused(f"{name} {what}; save it as a plain .xlsx.")
     try:
@@ -169,7 +170,7 @@ def _csv(name: str, data: bytes) -> Admitted:
     if b"\0" in data:
         raise Refused(f"{name} is no text in UTF-8.")
     try:
-        data.decode("utf-8-sig")
+        data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused(f"{name} is no text in UTF-8.") from error
     if (cells := data.count(b"\n") + data.count(b",") + data.count(b";") + data.count(b"\t")) > CSV_CELLS:

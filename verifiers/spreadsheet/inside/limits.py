@@ -14,11 +14,17 @@ import struct
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, PR_SET_DUMPABLE, FILTER_MODE = 38, 22, 4, 2
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000 | 1  # the refused call fails with EPERM
-LOAD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
-# socket, connect, socketpair, bind, execve, execveat, ptrace, fork, vfork, kill, io_uring_setup
-_X86 = (41, 42, 53, 49, 59, 322, 101, 57, 58, 62, 425)
-_ARM = (198, 203, 199, 200, 221, 281, 117, 129, 425)
-MACHINES = {"x86_64": (0xC000003E, _X86), "aarch64": (0xC00000B7, _ARM)}
+NO_SUCH_CALL = 0x00050000 | 38  # and with ENOSYS, where the C library then takes an older one
+LOAD, JUMP_EQUAL, JUMP_AT_LEAST, JUMP_BITS, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+NUMBER, ARCHITECTURE, FIRST_ARGUMENT = 0, 4, 16  # offsets of what the filter sees
+X32 = 0x40000000
+CLONE3, THREAD = 435, 0x00010000
+# architecture, clone, and: socket, connect, socketpair, bind, execve, execveat, ptrace, fork, vfork, kill,
+# io_uring_setup
+MACHINES = {
+    "x86_64": (0xC000003E, 56, (41, 42, 53, 49, 59, 322, 101, 57, 58, 62, 425)),
+    "aarch64": (0xC00000B7, 220, (198, 203, 199, 200, 221, 281, 117, 129, 425)),
+}
 NOBODY = 65534
 
 
@@ -45,16 +51,16 @@ def confine(*, memory_bytes: int, cpu_seconds: int, network: bool = False, uid: 
 
 def _no_calls(libc: ctypes.CDLL) -> None:
     try:
-        architecture, refused = MACHINES[platform.machine()]
+        architecture, clone, refused = MACHINES[platform.machine()]
     except KeyError:
         raise Unconfined(f"no filter of system calls is known for {platform.machine()}") from None
-    program = [(LOAD, 0, 0, 4), (JUMP_EQUAL, 1, 0, architecture), (RETURN, 0, 0, REFUSE), (LOAD, 0, 0, 0)]
-    for place, number in enumerate(refused):
-        program.append((JUMP_EQUAL, len(refused) - place, 0, number))
-    # The x32 numbers of x86-64 are other names of the same calls.
-    program += [(RETURN, 0, 0, ALLOW), (RETURN, 0, 0, REFUSE)]
-    if platform.machine() == "x86_64":
-        program.insert(4, (0x35, len(refused) + 1, 0, 0x40000000))
+    program = [(LOAD, 0, 0, ARCHITECTURE), (JUMP_EQUAL, 1, 0, architecture), (RETURN, 0, 0, REFUSE)]
+    program += [(LOAD, 0, 0, NUMBER), (JUMP_AT_LEAST, 0, 1, X32), (RETURN, 0, 0, REFUSE)]
+    for number in refused:
+        program += [(JUMP_EQUAL, 0, 1, number), (RETURN, 0, 0, REFUSE)]
+    program += [(JUMP_EQUAL, 0, 1, CLONE3), (RETURN, 0, 0, NO_SUCH_CALL)]
+    program += [(JUMP_EQUAL, 0, 3, clone), (LOAD, 0, 0, FIRST_ARGUMENT)]  # threads yes, processes no
+    program += [(JUMP_BITS, 1, 0, THREAD), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
     packed = b"".join(struct.pack("<HBBI", *step) for step in program)
     steps = ctypes.create_string_buffer(packed, len(packed))
     header = struct.pack("@HxxxxxxQ", len(program), ctypes.addressof(steps))
