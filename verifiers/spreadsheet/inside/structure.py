@@ -18,6 +18,7 @@ from references import Area, area
 from values import typed
 
 LITERALS = re.compile(r'"[^"]*"|\\.|_.|\*.|\[[^\]]*\]')
+TRUTH = ('"TRUE";"TRUE";"FALSE"',)  # as LibreOffice writes what shows truth values
 SHOWS = re.compile(r"[0#?@]|general|[ymdhs]", re.I)
 
 
@@ -46,8 +47,8 @@ def hidden(book: Book, where: Area) -> str:
         cell = sheet._cells.get((row, column))
         if cell is None:
             continue
-        shown = LITERALS.sub("", (cell.number_format or "General").split(";")[0])
-        if not SHOWS.search(shown):
+        form = cell.number_format or "General"
+        if form not in TRUTH and not SHOWS.search(LITERALS.sub("", form.split(";")[0])):
             return f"{place} has a number format that does not show its value"
         if cell.font.color is not None and _colour(cell.font.color, "000000") == _background(cell):
             return f"{place} is written in the colour of its background"
