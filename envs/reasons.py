@@ -32,7 +32,10 @@ REASONS: dict[str, str] = {
 # Reasons that no other recipe mends.
 INFRASTRUCTURE = frozenset({"disk_full", "network_failed"})
 
-NETWORK = r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"
+NETWORK = (
+    r"Temporary failure resolving|error sending request|Connection (?:refused|reset)|dns error"
+    r"|npm (?:ERR!|error) code (?:ETIMEDOUT|ETIMEOUT|ECONNRESET|ECONNREFUSED|ENOTFOUND|EAI_AGAIN)"
+)
 COMPILER = r"(?:gcc|g\+\+|cc)\S* failed|fatal error: \S+\.h|error: command '\S*(?:gcc|g\+\+|cc)'"
 
 # What a log says, by stage ('' is any): matched in order, infrastructure before the recipe's own faults.

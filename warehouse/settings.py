@@ -24,8 +24,8 @@ from pydantic_settings import (
 # SPDX identifiers under which a source may become a published task (the list is a setting; unknown is
 # rejected).
 PERMISSIVE = (
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT", "MIT-0", "NCSA",
-    "PostgreSQL", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1",
+    "0BSD", "Apache-2.0", "Artistic-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "MIT",
+    "MIT-0", "NCSA", "PostgreSQL", "PSF-2.0", "Python-2.0", "Unlicense", "Zlib", "ZPL-2.1",
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -201,7 +202,7 @@ def _mined(
         gold_ref=str(commit.id),
         title=described(message(commit)).partition("\n")[0] or facts.subject,
         source_date=commit_date(commit),
-        author=commit.author.name,
+        author=_author(commit).name,
         texts=lambda: _texts(commit),
     )
     try:
@@ -216,9 +217,17 @@ def _mined(
 def _message_facts(commit: pygit2.Commit) -> Facts:
     return Facts(
         subject(commit),
-        f"{commit.author.name} {commit.author.email}",
+        f"{_author(commit).name} {_author(commit).email}",
         number=pull_request_number(subject(commit)),
     )
+
+
+def _author(commit: pygit2.Commit) -> pygit2.Signature:
+    """Who made the change: of a merge, which a program may have made, the author of what it merged."""
+    if len(commit.parent_ids) == 2:
+        with suppress(KeyError, pygit2.GitError):  # it is not in the clone
+            return commit.parents[1].author
+    return commit.author
 
 
 def pull_request_number(subject: str) -> int | None:
@@ -234,7 +243,7 @@ def _source(clone: Clone, commit: pygit2.Commit, license: licenses.License) -> S
         url=clone.url,
         revision=str(commit.id),
         license=license.spdx,
-        attribution=license.attribution or commit.author.name,
+        attribution=license.attribution or _author(commit).name,
         raw=to_json({"kind": kind_of_commit(commit), "license_evidence": license.evidence}),
     )
 

@@ -22,7 +22,9 @@ from pipelines.swe.trees import ObjectStore, Tree, decode
 from warehouse.spdx import permits
 
 LICENSE_FILE = re.compile(
-    r"^((licen[cs]es?|copying|unlicense|copyright|notice|authors|patents)([-._][^/]*)?|licenses/[^/]+)$", re.I
+    r"^(([\w.]+[-_])?licen[cs]es?([-._][^/]*)?"  # MIT-LICENSE, LICENSE.txt
+    r"|(copying|unlicense|copyright|notice|authors|patents)([-._][^/]*)?|licenses/[^/]+)$",
+    re.I,
 )
 # No part of a line's pattern can reach into the next line, or blank lines would cost their number squared.
 _COPYRIGHT = re.compile(r"^[^\w\n©]*((?:copyright|©)[^\n]{0,5}(?:\(c\)|©|\d{4})[^\n]{0,200})$", re.M | re.I)
@@ -90,6 +92,7 @@ FINGERPRINTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ("GPL-2.0-only", ("gnu general public license",), ("mozilla public license", "gpl-compatible")),
     ("MPL-2.0", ("mozilla public license", "2.0"), ()),
     ("Apache-2.0", ("apache license", "version 2.0"), ()),
+    ("Artistic-2.0", ("the artistic license 2.0",), ("gnu general public license",)),
     ("Unlicense", ("this is free and unencumbered software released into the public domain",), ()),
     ("CC0-1.0", ("cc0 1.0 universal",), ()),
     ("BSL-1.0", ("boost software license - version 1.0",), ()),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from envs.reasons import last_word
+from envs.languages import Broken
+from envs.reasons import classify, last_word
 
 BUILDER = "Removing intermediate container 7b6a\nThe command '/bin/sh -c make' returned a non-zero code: 2"
 
@@ -34,3 +35,8 @@ BUILDER = "Removing intermediate container 7b6a\nThe command '/bin/sh -c make' r
 def test_the_line_that_says_it(log: str, word: str) -> None:
     assert last_word(log) == word
     assert last_word(f" ---> Running in 3\n{log}\n{BUILDER}") == word
+
+
+def test_a_registry_that_does_not_answer_is_not_the_project_s_fault() -> None:
+    assert classify(Broken("build", "npm ERR! code ETIMEOUT\nnpm ERR! network")) == "network_failed"
+    assert classify(Broken("build", "npm ERR! code E404")) == "build_failed"

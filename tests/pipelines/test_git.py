@@ -127,6 +127,18 @@ def test_merges_squashes_and_their_reasons(history: History, mined: Callable[...
     )
 
 
+def test_a_merge_that_a_program_made_is_of_whose_work_it_merged(
+    history: History, mined: Callable[..., list[Mined]]
+) -> None:
+    history.merge("Merge pull request #1 from ann/fix\n\nParse empty lines", change(1))
+    history.git("commit", "-q", "--amend", "--no-edit", "--author", "mergify[bot] <m@example.org>")
+    history.git("checkout", "-q", "-b", "topic")
+    history.commit("Bump x", change(2), "--author", "dependabot[bot] <d@example.org>")
+    history.git("checkout", "-q", "main")
+    history.git("merge", "-q", "--no-ff", "topic", "-m", "Merge pull request #2 from dependabot/x\n\nBump x")
+    assert [m.candidate.reason for m in mined(history.folder)] == ["bot", ""]
+
+
 def test_bytes_of_every_kind_survive(history: History, mined: Callable[..., list[Mined]]) -> None:
     (history.folder / "pkg").joinpath("link").symlink_to("a.py")
     text = b"".join(b"line %d\r\n" % n for n in range(40))
