@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import math
 import statistics as st
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -123,7 +123,7 @@ def workday(first: Day, count: int) -> Day:
     return day
 
 
-def where(test: Callable[[Any], bool], values: list[float]) -> list[float]:
+def where(test: Callable[[Any], bool], values: Sequence[float]) -> list[float]:
     return [value for row, value in zip(ROWS, values, strict=True) if test(row)]
 
 
