@@ -7,13 +7,13 @@ default. Short forms are spelt out by `SftConfig.resolved`, which is what a run 
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from training.config_file import read_config
 from training.model.config import ModelConfig, preset
 from training.objective import MtpLoss
 from warehouse.errors import FactoryError
@@ -243,18 +243,7 @@ class SftConfig(_Section):
     @classmethod
     def read(cls, path: Path) -> SftConfig:
         """The settings in the TOML file `path`; its relative paths start at the working directory."""
-        try:
-            return cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            raise FactoryError(f"There is no training config at {path}; name a TOML file.") from None
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg'].removeprefix('Value error, ')}"
-                for e in error.errors()
-            )
-            raise FactoryError(f"The training config {path} is not valid: {problems}.") from error
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise FactoryError(f"The training config {path} cannot be read: {error}.") from error
+        return read_config(cls, path)
 
     def to_toml(self) -> str:
         """Every setting with its value, as the TOML that would give them again (what `--dry-run` prints)."""
