@@ -52,13 +52,14 @@ class Endpoint:
     """What was asked, and where."""
 
     script: Script
+    key: str | None = KEY
     requests: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
     refused: list[str] = field(default_factory=list)
 
     def answer(self, request: dict[str, Any], key: str) -> Raw:
         self.requests.append(request)
-        if key != f"Bearer {KEY}":
+        if self.key is not None and key != f"Bearer {self.key}":
             return Raw(401, json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}))
         if fault := _fault(request):
             self.refused.append(fault)
@@ -117,9 +118,9 @@ def _fault(request: dict[str, Any]) -> str:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[Endpoint]:
-    """An endpoint that answers by `script` until the block ends."""
-    endpoint = Endpoint(script)
+def serving(script: Script, key: str | None = KEY) -> Iterator[Endpoint]:
+    """An endpoint that answers by `script` until the block ends; with `key` None whoever asks."""
+    endpoint = Endpoint(script, key)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -160,3 +161,8 @@ def in_turn(*answers: Any) -> Script:
     """The answers one after the other, the last for ever."""
     left = list(answers)
     return lambda _: left.pop(0) if len(left) > 1 else left[0]
+
+
+def by_turn(*answers: Any) -> Script:
+    """The n-th answer to a conversation that holds n of the model's; several may go on at once."""
+    return lambda messages: answers[min(sum(m["role"] == "assistant" for m in messages), len(answers) - 1)]

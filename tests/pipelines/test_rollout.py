@@ -4,81 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_model import KEY, Raw, Say, Script, Use, in_turn, serving
+from scripted_model import KEY, Raw, Say, Script, Use, by_turn, in_turn, serving
 
 from envs.agents.attempt import Budget
-from envs.docker.backend import DockerBackend
 from pipelines.rollout import RolloutOptions, rollout
 from training.chat.atif import read_atif
-from verifiers.tests.bundle import render
-from verifiers.tests.spec import TestSpec
 from warehouse.errors import FactoryError
-from warehouse.loader import load
-from warehouse.outbox import Outbox
 from warehouse.query import Reader
-from warehouse.records import Task, Trajectory, utcnow
+from warehouse.records import Task, Trajectory
 from warehouse.settings import Settings
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "verifiers"))
-
-import project_image
-import verifier_projects as projects
 
 pytestmark = pytest.mark.docker
 
 ADD = tuple(f"tests/test_add.py::test_add{name}" for name in ("[one two]", "[three::four]", "_zero"))
 TOO_LONG = Raw(400, '{"error": {"message": "context length exceeded"}}')
 MEND = "sed -i 's/a - b/a + b/' calc.py"
-
-
-@pytest.fixture(scope="module")
-def environment_id(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The environment of the tests' project under a name of this module's own."""
-    image = asyncio.run(project_image.build(projects.FILES, projects.app_tar()))
-    name = f"test-rollout-{uuid.uuid4().hex[:8]}"
-    backend = DockerBackend(Settings(home=tmp_path_factory.mktemp("tagging")))
-    client = backend.daemon.client
-    client.images.get(image.tag).tag("verifactory/env", name)
-    yield name
-    client.api.remove_image(f"verifactory/env:{name}")
-    asyncio.run(backend.close())
-
-
-@pytest.fixture
-def made(tmp_path: Path, environment_id: str) -> tuple[Settings, Task]:
-    """A home whose warehouse holds one task."""
-    settings = Settings(home=tmp_path / "home", memory_mb=512, parallel=2)
-    folder = tmp_path / "environment"
-    folder.mkdir()
-    (folder / "app.tar").write_bytes(projects.app_tar())
-    (folder / "Dockerfile").write_text("FROM scratch\nADD app.tar /app/\n")
-    spec = TestSpec(
-        runner="pytest", args=("tests", "more"), fail_to_pass=ADD[:2], new=ADD[2:], pass_to_pass=(),
-        protected=("setup.cfg", "tests/"), test_seconds=10, suite_seconds=120,
-    )  # fmt: skip
-    bundle = render(
-        settings.bundles / "t1", task_id="t1", kind="bug_fix", repo="calc", instruction="Sums are wrong.\n",
-        environment_dir=folder, hidden=projects.HIDDEN, gold_patch=b"", spec=spec, licenses={},
-        metadata={"language": "python", "environment_id": environment_id, "suite": "bookworm"},
-    )  # fmt: skip
-    task = Task(
-        task_id="t1", candidate_id="c1", environment_id=environment_id, family="swe", kind="bug_fix",
-        repo="calc", language="python", license="MIT", attribution="A. Author", source_date=utcnow(),
-        run_id="r1", instruction="Sums are wrong.\n", verifier="{}", gold_patch="", test_patch="",
-        fail_to_pass=ADD[:2], pass_to_pass=(), new_tests=ADD[2:], quarantined=(), statement_check="rules",
-        bundle=bundle.sha256,
-    )  # fmt: skip
-    with Outbox(settings) as outbox:
-        outbox.append([task])
-    load(settings)
-    return settings, task
 
 
 def attempts(
@@ -100,11 +43,6 @@ def attempts(
 
 def secret() -> Any:
     return Settings(model_api_key=KEY).model_api_key
-
-
-def by_turn(*answers: Any) -> Script:
-    """The n-th answer to a conversation that holds n of the model's; several may go on at once."""
-    return lambda messages: answers[min(sum(m["role"] == "assistant" for m in messages), len(answers) - 1)]
 
 
 def planner_or_worker(messages: list[dict[str, Any]]) -> Any:

@@ -26,6 +26,7 @@ from training.forge.rl.samples import BASELINE
 from training.forge.rl.settings import RlConfig
 from training.forge.scheduler.policies import Policy
 from training.forge.scheduler.queue import Group
+from training.trainer.interruption import Flag
 from warehouse.errors import FactoryError
 
 POLL_SECONDS = 1.0
@@ -80,9 +81,12 @@ class Rollouts:
     running: dict[tuple[int, int], asyncio.Task[None]] = field(default_factory=dict)
     _ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def batch(self) -> Batch:
-        """The next batch, committed. Raises FactoryError when what runs cannot go on."""
-        while True:
+    async def batch(self, stop: Flag) -> Batch | None:
+        """The next batch, committed; None when it is to stop before there is one.
+
+        Raises FactoryError when what runs cannot go on.
+        """
+        while not stop.is_set():
             self.start()
             chosen = self.policy.select(self.ledger.queue)
             if chosen is not None:
@@ -94,6 +98,7 @@ class Rollouts:
             # a reward is kept before its trajectory ends: what has ended without one gets none
             self.pool.overdue(end_seconds=self._patience(), reward_seconds=UNREWARDED_SECONDS)
             self.ledger.settle()
+        return None
 
     def start(self) -> None:
         """Starts what the policy admits now, and samples that a killed run left open."""

@@ -50,6 +50,7 @@ from warehouse.settings import Settings
 
 Told = Callable[[RlMetrics], None]
 POOL = "pool.sqlite"
+END_BYTES = 4 << 20  # of a file of weights, read to tell checkpoints apart
 
 
 @dataclass(frozen=True)
@@ -141,8 +142,9 @@ class RlRun:
         try:
             while self.done < self.config.steps:
                 began = time.perf_counter()
-                batch = await world.rollouts.batch()
-                await self._step(world, batch, told, waited=time.perf_counter() - began)
+                batch = await world.rollouts.batch(stop)
+                if batch is not None:
+                    await self._step(world, batch, told, waited=time.perf_counter() - began)
                 if stop.is_set() and self.done < self.config.steps:
                     self._save()
                     raise KeyboardInterrupt
@@ -246,12 +248,18 @@ async def opened(domains: Mapping[str, Domain]) -> AsyncGenerator[None]:
 
 
 def _digest(folder: Path) -> str:
-    """Of a checkpoint's files, as far as their names and sizes and its configuration tell them apart."""
+    """Of a checkpoint: its configuration, and of each file of weights the size and both ends."""
     config = folder / "config.json"
     if not config.exists():
         raise FactoryError(f"There is no checkpoint at {folder}: it has no config.json.")
-    sizes = sorted((path.name, path.stat().st_size) for path in folder.glob("*.safetensors"))
-    return hashlib.sha256(config.read_bytes() + repr(sizes).encode()).hexdigest()
+    digest = hashlib.sha256(config.read_bytes())
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {size} ".encode() + file.read(END_BYTES))
+            file.seek(max(0, size - END_BYTES))
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def _metrics(
