@@ -80,7 +80,7 @@ async def test_commands_are_carried_out_in_a_container(files: FileOperations) ->
 
 @pytest.mark.docker
 async def test_a_task_is_attempted_at_a_session_s_address(
-    made: tuple, monkeypatch: pytest.MonkeyPatch
+    made: tuple[Settings, Task], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, _ = made
     monkeypatch.setenv("VERIFACTORY_HOME", str(settings.home))
