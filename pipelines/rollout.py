@@ -19,9 +19,10 @@ from envs.agents.attempt import Attempt, Budget, Desk, Ending, agent, attempt, r
 from envs.agents.workspace import Workspace, ignored_by
 from envs.docker.backend import DockerBackend
 from envs.model import Model
-from envs.sandbox import Changed, ContentRefused, Limits, Network, SandboxBackend, SandboxError, SandboxSpec
+from envs.sandbox import Changed, ContentRefused, Network, SandboxBackend, SandboxError, SandboxSpec
 from pipelines.bundles import project, verified_bundle
 from pipelines.family import family
+from pipelines.swe.compose import limits
 from pipelines.swe.image import bundle_image
 from pipelines.swe.trees import EXECUTABLE, FILE, LINK, Entry, ObjectStore
 from pipelines.work_folder import work_folder
@@ -76,7 +77,7 @@ async def rollout(
     if (model := Model.of(settings)) is None:
         raise FactoryError(NO_MODEL)
     require_context(options.context)
-    scaffold = agent(options.agent)
+    agent(options.agent)  # is there one?
     bundles = {task.task_id: verified_bundle(settings, task) for task in tasks}
     run_id = f"rollout-{content_id(options.model_dump(mode='json', exclude={'samples'}), model.name)[:12]}"
     jobs = [
@@ -105,7 +106,6 @@ async def rollout(
             async with model:
                 store = ObjectStore.create(folder / "objects.git")
                 room = Room(settings, backend, model, bundles, store, options)
-                assert scaffold.name == options.agent
                 async with asyncio.TaskGroup() as group:
                     for job in jobs:
                         if job.trajectory_id not in made:
@@ -159,10 +159,11 @@ class Room:
     async def _work(self, bundle: Bundle, task: Task) -> tuple[Attempt, dict[str, Changed], str]:
         """The attempt, what it left, and why that cannot be taken, if so."""
         image = await bundle_image(bundle, self.sandboxes, self.settings)
-        limits = Limits(memory_mb=self.settings.memory_mb, cpus=self.settings.cpus, pids=self.settings.pids)
-        sandbox = await self.sandboxes.start(
-            SandboxSpec(image=image.tag, network=Network.NONE, limits=limits, runtime=self.settings.runtime)
+        settings = self.settings
+        spec = SandboxSpec(
+            image=image.tag, network=Network.NONE, limits=limits(settings), runtime=settings.runtime
         )
+        sandbox = await self.sandboxes.start(spec)
         try:
             workspace = Workspace(sandbox, bundle.spec.workdir)
             desk = Desk(task.instruction, self.model, workspace, self.options.budget, self.options.context)

@@ -17,21 +17,20 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from envs.sandbox import BuiltImage, Limits, SandboxBackend
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
+from pipelines.grading import BundleVerifier
 from pipelines.office import controls
 from pipelines.office.environment import LANGUAGE, OfficeEnvironment, environment
 from pipelines.office.seeds import NAMES
 from pipelines.office.walk import LEVELS, WalkTask, walk
-from pipelines.swe.image import bundle_image
 from pipelines.verify import control_outcome, must_be_graded
 from verifiers.problems import Problem
 from verifiers.spreadsheet import SpreadsheetVerifier, files
 from verifiers.spreadsheet.image import SUITE
-from verifiers.tests.bundle import Bundle, render
+from verifiers.tests.bundle import render
 from verifiers.tests.spec import TestSpec
 from verifiers.tests.stability import wilson
-from verifiers.verdict import Haste, Submission, Verdict, VerdictKind, Verifier
+from verifiers.verdict import Submission, VerdictKind, Verifier
 from warehouse.errors import FactoryError
 from warehouse.records import (
     Candidate,
@@ -156,7 +155,7 @@ class OfficeFamily:
         return await _validated(draft, context, self.verifier(context.settings))
 
     def verifier(self, settings: Settings) -> Verifier:
-        return OfficeVerifier(settings)
+        return BundleVerifier(settings, SpreadsheetVerifier)
 
     def controls(self, bundle: Path) -> list[Control]:
         return controls.controls(bundle)
@@ -172,24 +171,6 @@ class OfficeFamily:
 
     def attempts(self, bundle: Path) -> Attempts:
         return controls.attempts(bundle)
-
-
-class OfficeVerifier:
-    """The bundle's own grader in its own environment, built again from the bundle where its image is gone."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    async def grade(
-        self, bundle: Path, submission: Submission, sandboxes: SandboxBackend, haste: Haste | None = None
-    ) -> Verdict:
-        async def image_for(loaded: Bundle) -> BuiltImage:
-            return await bundle_image(loaded, sandboxes, self.settings)
-
-        settings = self.settings
-        limits = Limits(memory_mb=settings.memory_mb, cpus=settings.cpus, pids=settings.pids)
-        verifier = SpreadsheetVerifier(image_for, limits=limits, runtime=settings.runtime)
-        return await verifier.grade(bundle, submission, sandboxes, haste)
 
 
 def _mined(walked: WalkTask) -> Mined:

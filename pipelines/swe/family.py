@@ -16,22 +16,19 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from envs.languages import toolchain
-from envs.sandbox import BuiltImage, SandboxBackend
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
+from pipelines.grading import BundleVerifier
 from pipelines.swe import evidence, git, kinds, releases
 from pipelines.swe.build import Built, build
 from pipelines.swe.change import SourceError
-from pipelines.swe.compose import Draft, compose, limits
+from pipelines.swe.compose import Draft, compose
 from pipelines.swe.exclusions import Exclusions
 from pipelines.swe.github.archive import closed_pulls
-from pipelines.swe.image import bundle_image
 from pipelines.swe.routes import routed
 from pipelines.swe.screen import Screen
 from pipelines.swe.validate import controls, validate
 from verifiers.problems import Problem
-from verifiers.tests.bundle import Bundle
-from verifiers.tests.grader import TestsVerifier
-from verifiers.verdict import Haste, Submission, Verdict, Verifier
+from verifiers.verdict import Submission, Verifier
 from warehouse.records import Task
 from warehouse.settings import Settings
 
@@ -190,7 +187,7 @@ class SweFamily:
         return await validate(draft, context, self.verifier(context.settings))
 
     def verifier(self, settings: Settings) -> Verifier:
-        return SweVerifier(settings)
+        return BundleVerifier(settings)
 
     def controls(self, bundle: Path) -> list[Control]:
         return controls(bundle)
@@ -206,22 +203,6 @@ class SweFamily:
 
     def attempts(self, bundle: Path) -> Attempts:
         return evidence.attempts(bundle)
-
-
-class SweVerifier:
-    """Hidden tests in the bundle's own environment, built again from the bundle where its image is gone."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    async def grade(
-        self, bundle: Path, submission: Submission, sandboxes: SandboxBackend, haste: Haste | None = None
-    ) -> Verdict:
-        async def image_for(loaded: Bundle) -> BuiltImage:
-            return await bundle_image(loaded, sandboxes, self.settings)
-
-        verifier = TestsVerifier(image_for, limits=limits(self.settings), runtime=self.settings.runtime)
-        return await verifier.grade(bundle, submission, sandboxes, haste)
 
 
 def _repositories(options: SweOptions) -> list[str]:

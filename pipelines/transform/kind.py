@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from pipelines.family import Attempts, Context, Control, Done, Mined, Rejected
+from pipelines.grading import BundleVerifier
 from pipelines.swe import evidence
 from pipelines.swe.compose import Draft
-from pipelines.swe.family import SweVerifier
 from pipelines.swe.validate import Origin, controls, validate
 from pipelines.transform.parent import Parent
 from verifiers.problems import Problem
@@ -118,7 +118,7 @@ class HiddenTests:
     """Kinds whose tasks are graded as tasks of upstream changes are."""
 
     async def validated(self, draft: Draft, context: Context, origin: Origin) -> Done[Task] | Rejected:
-        return await validate(draft, context, SweVerifier(context.settings), origin)
+        return await validate(draft, context, BundleVerifier(context.settings), origin)
 
     def controls(self, bundle: Path) -> list[Control]:
         return controls(bundle)

@@ -137,7 +137,7 @@ class RlRun:
         """The steps that are left; the batches that a killed run had committed first."""
         for batch in world.ledger.replay(self.done):
             if self.done < self.config.steps:
-                await self._step(world, batch, told, waited=0.0)
+                await self._step(world, batch, told, waited=None)
         await world.supply.update(self.trainer.model, self.done)
         try:
             while self.done < self.config.steps:
@@ -190,8 +190,10 @@ class RlRun:
         finally:
             pool.close()
 
-    async def _step(self, world: World, batch: Batch, told: Told, *, waited: float) -> None:
-        """One optimiser step, its metrics, and its weights in the engine."""
+    async def _step(self, world: World, batch: Batch, told: Told, *, waited: float | None) -> None:
+        """One optimiser step, its metrics, and its weights in the engine; a replayed step waited for nothing,
+        and its weights stay here.
+        """
         pool, number = world.rollouts.pool, self.done
         assert batch.step == number, "a batch of another step"
         groups = {
@@ -203,8 +205,9 @@ class RlRun:
         lr = learning_rate(number, self.config.steps, self.config.optimizer)
         result = await asyncio.to_thread(self._update, found, lr) if found.samples else None
         trained = time.perf_counter()
-        await world.supply.update(self.trainer.model, number + 1)
-        seconds = (waited, trained - began, time.perf_counter() - trained)
+        if waited is not None:
+            await world.supply.update(self.trainer.model, number + 1)
+        seconds = (waited or 0.0, trained - began, time.perf_counter() - trained)
         self.metrics.append(_metrics(number, found, result, lr, seconds))
         with self.log.open("a", encoding="utf-8") as log:
             log.write(self.metrics[-1].line())

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from training.forge.vllm_plugin import GLOO
+
 BATCHED_TOKENS = 4096  # of prompts, in one pass on a CPU
 SERVED = "policy"  # what the model is called there
 
@@ -25,7 +27,6 @@ class EngineConfig(BaseModel):
     kv_cache_bytes: int = Field(
         0, ge=0, description="Memory for keys and values; 0: as much as vLLM takes (on a GPU)."
     )
-    transport: Literal["gloo", "nccl"] = Field("gloo", description="How weights reach it.")
     start_seconds: float = Field(600, gt=0, description="Longest wait for it to be ready.")
     stop_seconds: float = Field(20, gt=0, description="Longest wait for it to end by itself.")
     args: tuple[str, ...] = Field((), description="More of vLLM's options, as on its command line.")
@@ -36,7 +37,7 @@ class EngineConfig(BaseModel):
             "model": model, "served-model-name": SERVED, "host": "127.0.0.1", "port": port,
             "dtype": self.dtype, "max-model-len": self.max_model_len, "max-num-seqs": self.max_num_seqs,
             "generation-config": "vllm", "logprobs-mode": "processed_logprobs",
-            "weight-transfer-config": json.dumps({"backend": self.transport}),
+            "weight-transfer-config": json.dumps({"backend": GLOO}),
         }  # fmt: skip
         if self.kv_cache_bytes:
             options["kv-cache-memory-bytes"] = self.kv_cache_bytes

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +28,7 @@ from training.forge.gateway.recorder import MemoryRecorder
 from training.forge.gateway.serve import running
 from training.forge.gateway.server import Server
 from training.forge.gateway.settings import GatewaySettings
-from training.forge.gateway.tree import Growth, Turn, likeness
+from training.forge.gateway.tree import Growth, Likeness, Turn, likeness
 
 EXCHANGES = 1000
 WORDS = ("naïve", "λ", "\n\n", "  ", "def f():", "{}", "ok", "漢字", "end.\n", "🦀", "<b>", "\\n")
@@ -117,6 +120,19 @@ class Rollout:
     def turns(self) -> dict[str, Turn]:
         return {turn.token: turn for turn in self.session.tree.turns}
 
+    def alike(self, entries: list[Entry], *, before: Turn) -> Iterator[list[Entry]]:
+        """The conversation with each choice of turns that said what an entry says."""
+        said: dict[Likeness, list[str]] = defaultdict(list)
+        for turn in self.session.tree.turns:
+            if turn.number < before.number:
+                said[likeness(turn.said.message)].append(turn.token)
+        turns = self.turns()
+        choices = [
+            said[likeness(turns[entry.token].said.message)] if entry.token else [""] for entry in entries
+        ]
+        for chosen in product(*choices):
+            yield [replace(entry, token=token) for entry, token in zip(entries, chosen, strict=True)]
+
     async def ask(self, entries: list[Entry]) -> Entry:
         given = list(entries)
         answer = await self.agent.ask(given, self.habits, self.rng, self.rng.random() < 0.5)
@@ -126,11 +142,10 @@ class Rollout:
         if prompt != expected(self.tokenizer, given, self.turns(), tools):
             # Two turns said the same, and what stood before was compacted: then either is right.
             self.twins += 1
-            chosen, _ = self.session.tree.sampled(turn.ask.messages, turn.ask.ids)
-            tokens = iter([found.token for found in chosen.values()])
-            twins = [replace(e, token=next(tokens)) if e.token else e for e in given]
-            same = all(likeness(chosen[n].said.message) == likeness(turn.ask.messages[n]) for n in chosen)
-            self.wrong += not same or prompt != expected(self.tokenizer, twins, self.turns(), tools)
+            self.wrong += not any(
+                prompt == expected(self.tokenizer, twins, self.turns(), tools)
+                for twins in self.alike(given, before=turn)
+            )
         if not self.habits.keeps_reasoning:
             answer.reasoning = ""
         if self.habits.trims:
