@@ -13,9 +13,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from warehouse.errors import FactoryError
+
+SERVICE_HOST, SERVICE_PORT = "gateway", 8000
+SERVICE_URL = f"http://{SERVICE_HOST}:{SERVICE_PORT}"
+"""What a sandbox with `Network.SERVICE` finds its one service at."""
 
 
 class SandboxError(FactoryError):
@@ -44,6 +48,7 @@ class Network(StrEnum):
     NONE = "none"
     PUBLIC = "public"  # any public host, http and https, through the filtering proxy
     ALLOWLIST = "allowlist"  # the named hosts only, through the filtering proxy
+    SERVICE = "service"  # one service of this process, at SERVICE_URL, and no host at all
 
 
 class Limits(BaseModel):
@@ -65,6 +70,7 @@ class SandboxSpec(BaseModel):
     image: str = Field(description="Tag or id of an image that is on this machine.")
     network: Network = Network.NONE
     allowed_hosts: tuple[str, ...] = Field((), description="Host names, for Network.ALLOWLIST.")
+    service: Path | None = Field(None, description="Unix socket of this machine, for Network.SERVICE.")
     limits: Limits = Limits()
     env: Mapping[str, str] = Field(default_factory=dict, description="Variables of every command.")
     workdir: str = Field("/", description="Where commands run that name no folder of their own.")
@@ -75,6 +81,12 @@ class SandboxSpec(BaseModel):
     read_only_root: bool = Field(False, description="Nothing but `tmpfs` can be written.")
     tmpfs: tuple[str, ...] = Field((), description="File systems in memory: /path or /path:options.")
     runtime: str | None = Field(None, description="OCI runtime; None is the settings' or the daemon's.")
+
+    @model_validator(mode="after")
+    def _served(self) -> SandboxSpec:
+        if (self.network is Network.SERVICE) != (self.service is not None):
+            raise ValueError("`service` belongs to network 'service'; give both or neither")
+        return self
 
 
 class Outcome(StrEnum):

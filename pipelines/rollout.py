@@ -1,25 +1,39 @@
 """Attempts at tasks by an agent, each graded by the task's own verifier and kept as a trajectory.
 
-The agent works in a sandbox of the task's image without network; the model is spoken to from here. What it
-left becomes a patch against the project as imaged, made from objects, and is graded in fresh sandboxes as any
-submission is. An attempt that infrastructure broke leaves no record and is made again by the same command.
+The agent works in a sandbox of the task's image without network; the model is spoken to from here, or, by an
+agent of others, at the attempt's own session and nowhere else. What it left becomes a patch against the
+project as imaged, made from objects, and is graded in fresh sandboxes as any submission is. An attempt that
+infrastructure broke leaves no record and is made again by the same command.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from envs.agents.atif import document
-from envs.agents.attempt import Attempt, Budget, Desk, Ending, agent, attempt, require_context
+from envs.agents.attempt import (
+    Attempt,
+    Budget,
+    Desk,
+    Ending,
+    agent,
+    agents,
+    attempt,
+    require_context,
+)
+from envs.agents.blackbox import Layers, Recipe, recipe, recipes, work
+from envs.agents.door import Door
 from envs.agents.workspace import Workspace, ignored_by
 from envs.docker.backend import DockerBackend
 from envs.model import Model
 from envs.sandbox import Changed, ContentRefused, Network, SandboxBackend, SandboxError, SandboxSpec
+from pipelines.blackbox import Others, recorded, relayed
 from pipelines.bundles import project, verified_bundle
 from pipelines.family import family
 from pipelines.swe.compose import limits
@@ -43,7 +57,11 @@ class RolloutOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    agent: str = Field("tools", description="Scaffold: tools, shell, plan, or one that is installed.")
+    agent: str = Field(
+        "tools", description="Scaffold: tools, shell, plan, or one that is installed; or the recipe of an "
+        "agent of others: mini-swe-agent, or a file *.toml.",
+    )  # fmt: skip
+    agent_command: str = Field("", description="Instead: a command in the task's container.")
     context: str = Field(
         "whole", description="What is shown of a long conversation: whole, sliding-window, "
         "discard-tool-results or summary.",
@@ -51,6 +69,18 @@ class RolloutOptions(BaseModel):
     samples: int = Field(1, ge=1, description="Attempts at each task.")
     budget: Budget = Field(default_factory=Budget, description="What an attempt may take.")
     again: str = Field("", description="A label that makes this a new run instead of resuming the last.")
+
+    def others(self) -> Recipe | None:
+        """Of an agent of others; None: it is a scaffold. Raises FactoryError where there is none such."""
+        if not self.agent_command and self.agent in agents():
+            return None
+        found = recipe(self.agent, self.agent_command)
+        if found is None:
+            known = ", ".join(sorted({*agents(), *recipes()}))
+            raise FactoryError(
+                f"There is no agent called {self.agent!r}; there are: {known}, and recipes in files *.toml."
+            )
+        return found
 
 
 @dataclass(frozen=True)
@@ -77,9 +107,11 @@ async def rollout(
     if (model := Model.of(settings)) is None:
         raise FactoryError(NO_MODEL)
     require_context(options.context)
-    agent(options.agent)  # is there one?
+    foreign = options.others()
     bundles = {task.task_id: verified_bundle(settings, task) for task in tasks}
-    run_id = f"rollout-{content_id(options.model_dump(mode='json', exclude={'samples'}), model.name)[:12]}"
+    asked = options.model_dump(mode="json", exclude={"samples"} if foreign else {"samples", "agent_command"})
+    how = [foreign.model_dump(mode="json")] if foreign else []  # another recipe is another agent
+    run_id = f"rollout-{content_id(asked, model.name, *how)[:12]}"
     jobs = [
         Job(task, sample, content_id(run_id, task.task_id, sample), run_id)
         for sample in range(options.samples)
@@ -103,9 +135,13 @@ async def rollout(
 
     try:
         with work_folder(settings) as folder:
-            async with model:
+            async with model, AsyncExitStack() as opened:
                 store = ObjectStore.create(folder / "objects.git")
-                room = Room(settings, backend, model, bundles, store, options)
+                others = None
+                if foreign is not None:
+                    sessions = await opened.enter_async_context(relayed(model, options.budget))
+                    others = Others(foreign, Layers(backend, settings.build_seconds), sessions)
+                room = Room(settings, backend, model, bundles, store, options, others)
                 async with asyncio.TaskGroup() as group:
                     for job in jobs:
                         if job.trajectory_id not in made:
@@ -114,6 +150,22 @@ async def rollout(
         await backend.close()
         await asyncio.to_thread(load, settings)
     return [made[job.trajectory_id] for job in jobs if job.trajectory_id in made]
+
+
+@dataclass(frozen=True)
+class Left:
+    """An attempt, what it changed, why that cannot be taken, if so, and how often the model answered."""
+
+    made: Attempt
+    changes: Mapping[str, Changed]
+    refused: str
+    answers: int
+
+    @property
+    def worth(self) -> bool:
+        """Whether what is there says something of the model's work."""
+        unmade = self.made.ending is Ending.AGENT_FAILED and not self.answers
+        return not self.refused and not unmade and self.made.ending is not Ending.MODEL_FAILED
 
 
 @dataclass(frozen=True)
@@ -126,14 +178,19 @@ class Room:
     bundles: Mapping[str, Bundle]
     store: ObjectStore
     options: RolloutOptions
+    others: Others | None = None
+    """Whose agent it is, if not ours."""
 
     async def attempt(self, job: Job) -> Trajectory:
         """Raises SandboxError."""
         bundle = self.bundles[job.task.task_id]
-        made, changes, refused = await self._work(bundle, job.task)
-        patch = b"" if refused else await asyncio.to_thread(self._patch, bundle, changes)
-        worth = not refused and made.ending is not Ending.MODEL_FAILED  # which says nothing of the work
-        verdict = await self._graded(bundle, job.task, patch) if worth else None
+        if self.others is None:
+            left = await self._work(bundle, job.task)
+        else:
+            left = await self._work_of(self.others, bundle, job)
+        made, refused = left.made, left.refused
+        patch = b"" if refused else await asyncio.to_thread(self._patch, bundle, left.changes)
+        verdict = await self._graded(bundle, job.task, patch) if left.worth else None
         return Trajectory(
             trajectory_id=job.trajectory_id,
             task_id=job.task.task_id,
@@ -147,7 +204,7 @@ class Room:
             verdict=verdict.kind if verdict else "",
             reward=verdict.reward if verdict else 0.0 if refused else None,
             reason=verdict.reason if verdict else refused,
-            turns=len(made.turns),
+            turns=left.answers,
             tokens_read=made.usage.read,
             tokens_written=made.usage.written,
             cost_usd=made.usage.cost_usd,
@@ -156,32 +213,55 @@ class Room:
             trajectory=to_json(document(made, session=job.trajectory_id, model=self.model.name)),
         )
 
-    async def _work(self, bundle: Bundle, task: Task) -> tuple[Attempt, dict[str, Changed], str]:
-        """The attempt, what it left, and why that cannot be taken, if so."""
+    async def _work(self, bundle: Bundle, task: Task) -> Left:
+        """A scaffold of ours at work."""
         image = await bundle_image(bundle, self.sandboxes, self.settings)
-        settings = self.settings
-        spec = SandboxSpec(
-            image=image.tag, network=Network.NONE, limits=limits(settings), runtime=settings.runtime
-        )
-        sandbox = await self.sandboxes.start(spec)
+        sandbox = await self.sandboxes.start(self._spec(image.tag))
         try:
             workspace = Workspace(sandbox, bundle.spec.workdir)
             desk = Desk(task.instruction, self.model, workspace, self.options.budget, self.options.context)
             made = await attempt(agent(self.options.agent), desk)
-            if made.ending is Ending.MODEL_FAILED and not made.turns:
-                raise SandboxError(f"The model gave no answer: {made.detail}")
-            base = await asyncio.to_thread(project, bundle.environment / "app.tar")
-            texts = {
-                path.removesuffix(".gitignore"): entry.data.decode("utf-8", "replace")
-                for path, entry in base.items()
-                if PurePosixPath(path).name == ".gitignore"
-            }
-            try:
-                return made, await workspace.changes(ignored_by(texts, base.__contains__)), ""
-            except ContentRefused as error:
-                return made, {}, str(error)
+            return await self._left(bundle, workspace, made, len(made.turns))
         finally:
             await sandbox.stop()
+
+    async def _work_of(self, others: Others, bundle: Bundle, job: Job) -> Left:
+        """An agent of others at work."""
+        image = await bundle_image(bundle, self.sandboxes, self.settings)
+        tag = await others.layers.image(others.recipe, image)
+        budget, workdir = self.options.budget, bundle.spec.workdir
+        async with others.opened(job.trajectory_id) as session, Door(session.url, budget.turns) as door:
+            sandbox = await self.sandboxes.start(self._spec(tag, door.socket))
+            try:
+                ended = await work(
+                    others.recipe, sandbox, workdir, job.task.instruction, self.model.name, budget, door
+                )
+                made = recorded(others.recipe.name, ended, session)
+                return await self._left(bundle, Workspace(sandbox, workdir), made, door.answered)
+            finally:
+                await sandbox.stop()
+
+    def _spec(self, image: str, service: Path | None = None) -> SandboxSpec:
+        return SandboxSpec(
+            image=image, network=Network.SERVICE if service else Network.NONE, service=service,
+            limits=limits(self.settings), runtime=self.settings.runtime,
+        )  # fmt: skip
+
+    async def _left(self, bundle: Bundle, workspace: Workspace, made: Attempt, answers: int) -> Left:
+        """What an attempt left, without what the project ignores. Raises SandboxError."""
+        if made.ending is Ending.MODEL_FAILED and not answers:
+            raise SandboxError(f"The model gave no answer: {made.detail}")
+        base = await asyncio.to_thread(project, bundle.environment / "app.tar")
+        texts = {
+            path.removesuffix(".gitignore"): entry.data.decode("utf-8", "replace")
+            for path, entry in base.items()
+            if PurePosixPath(path).name == ".gitignore"
+        }
+        try:
+            changes = await workspace.changes(ignored_by(texts, base.__contains__))
+        except ContentRefused as error:
+            return Left(made, {}, str(error), answers)
+        return Left(made, changes, "", answers)
 
     def _patch(self, bundle: Bundle, changes: Mapping[str, Changed]) -> bytes:
         """The patch from the project as imaged to what the agent left."""

@@ -31,6 +31,7 @@ class Ending(StrEnum):
     MINUTES = "minutes"
     CONTEXT_FULL = "context_full"
     WRONG_ANSWERS = "wrong_answers"
+    AGENT_FAILED = "agent_failed"  # a black box, with an exit status that says so
     MODEL_FAILED = "model_failed"
 
 

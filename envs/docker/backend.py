@@ -106,7 +106,10 @@ class DockerBackend:
                 f"The Docker daemon cannot enforce {', '.join(lacking)}: let it manage control groups "
                 "(run it as root, or delegate them to its user)."
             )
-        wire = await self._wire(spec.network, frozenset(spec.allowed_hosts))
+        if spec.service is not None:
+            wire = await self._service(spec.service)
+        else:
+            wire = await self._wire(spec.network, frozenset(spec.allowed_hosts))
         name = f"verifactory-{uuid.uuid4().hex[:12]}"
         starting = asyncio.ensure_future(
             self.daemon.run("the start of a sandbox", self._start, name, spec, wire)
@@ -148,6 +151,7 @@ class DockerBackend:
             network_mode=wire.name if wire else "none",
             dns=[NO_RESOLVER] if wire else None,
             dns_opt=["timeout:1", "attempts:1"] if wire else None,
+            extra_hosts=dict(wire.hosts) if wire else None,
             ulimits=[{"Name": "core", "Soft": 0, "Hard": 0}],
         )
         try:
@@ -197,11 +201,22 @@ class DockerBackend:
         named = frozenset() if public else frozenset(host.lower() for host in hosts)
         trusted = registry_hosts if public else registry_hosts & named
         policy = Policy(named, public, trusted if self.settings.private_registries else frozenset())
+        image = await self._python()
+        return await self.daemon.run(
+            "the set-up of a network", self._networks.open, self.daemon.client, policy, image
+        )
+
+    async def _service(self, target: Path) -> Wire:
+        image = await self._python()
+        return await self.daemon.run(
+            "the set-up of a network", self._networks.open_service, self.daemon.client, target, image
+        )
+
+    async def _python(self) -> str:
+        """The image that proxies run from."""
         if not self._proxy_image:
             self._proxy_image = await ensure_proxy_image(self.settings, self.daemon)
-        return await self.daemon.run(
-            "the set-up of a network", self._networks.open, self.daemon.client, policy, self._proxy_image
-        )
+        return self._proxy_image
 
     async def build(
         self,

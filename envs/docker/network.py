@@ -32,7 +32,8 @@ from docker.types import IPAMConfig, IPAMPool
 
 from envs.docker.owner import owned_labels
 from envs.docker.removal import remove_container
-from envs.sandbox import SandboxError
+from envs.docker.service import start_service
+from envs.sandbox import SERVICE_HOST, SandboxError
 
 RANGE = ipaddress.IPv4Network("198.18.0.0/15")
 PREFIX = 29
@@ -57,14 +58,22 @@ class Policy:
 
 @dataclass(frozen=True)
 class Wire:
-    """A network with a proxy on it, for one sandbox or one build."""
+    """A network with a proxy on it, for one sandbox or one build; or with a service of ours instead."""
 
     name: str
     proxy: str
+    service: bool = False
+
+    @property
+    def hosts(self) -> Mapping[str, str]:
+        """Names that the sandbox knows, and their addresses."""
+        return {SERVICE_HOST: self.proxy} if self.service else {}
 
     @property
     def env(self) -> Mapping[str, str]:
         """What tells programs of the proxy; programs disagree about the case."""
+        if self.service:
+            return {}
         url = f"http://{self.proxy}:{PORT}"
         lower = {"http_proxy": url, "https_proxy": url, "no_proxy": "localhost,127.0.0.1,::1"}
         return lower | {name.upper(): value for name, value in lower.items()}
@@ -77,6 +86,7 @@ class Networks:
     home: Path
     _proxies: dict[Policy, str] = field(default_factory=dict)
     _wires: set[str] = field(default_factory=set)
+    _services: dict[str, str] = field(default_factory=dict)  # network → the service's container
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _one_proxy: threading.Lock = field(default_factory=threading.Lock)
     _closed: bool = False
@@ -90,6 +100,30 @@ class Networks:
             if proxy is None or not _runs(client, proxy):
                 proxy = self._start_proxy(client, policy, proxy_image)
                 self._proxies[policy] = proxy
+        name, address = self._open_network(client)
+        try:
+            client.api.connect_container_to_network(proxy, name, ipv4_address=address)
+        except APIError:
+            self.close_wire(client, name)
+            raise
+        return Wire(name, address)
+
+    def open_service(self, client: DockerClient, target: Path, image: str) -> Wire:
+        """A fresh wire on which nothing but the unix socket `target` of this machine is reached."""
+        name, address = self._open_network(client)
+        try:
+            started = start_service(
+                client.api, self.home, image=image, network=name, address=address, target=target
+            )
+        except (APIError, SandboxError):
+            self.close_wire(client, name)
+            raise
+        with self._lock:
+            self._services[name] = started
+        return Wire(name, address, service=True)
+
+    def _open_network(self, client: DockerClient) -> tuple[str, str]:
+        """A network of ours, and the address on it of what the sandbox reaches."""
         name, subnet = self._create_network(client)
         with self._lock:
             late = self._closed
@@ -97,13 +131,7 @@ class Networks:
         if late:
             self.close_wire(client, name)
             raise SandboxError(CLOSED)
-        address = str(subnet[2])  # the first is the bridge's by convention, and stays unused
-        try:
-            client.api.connect_container_to_network(proxy, name, ipv4_address=address)
-        except APIError:
-            self.close_wire(client, name)
-            raise
-        return Wire(name, address)
+        return name, str(subnet[2])  # the first is the bridge's by convention, and stays unused
 
     def _create_network(self, client: DockerClient) -> tuple[str, ipaddress.IPv4Network]:
         size = 1 << (32 - PREFIX)
@@ -169,6 +197,9 @@ class Networks:
         """Take the proxy off a network and remove it. Nothing else may be on it any more."""
         with self._lock:
             self._wires.discard(name)
+            service = self._services.pop(name, None)
+        if service is not None:
+            remove_container(client.api, service)
         deadline = time.monotonic() + GOING_SECONDS
         while True:
             try:

@@ -22,7 +22,7 @@ CHUNK = 1 << 16
 LOOK_SECONDS = 0.25  # between looks at the cancel flag
 ASK_SECONDS = (0.25, 1.0)  # between questions to the daemon whether the command has ended: at first, at last
 _HEADER = 8
-_WAIT = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Ended(Enum):
@@ -128,7 +128,7 @@ def _read(connection: socket.socket, output: BoundedOutput) -> bool:
     for _ in range(64):
         try:
             data = connection.recv(CHUNK)
-        except _WAIT:
+        except WAITS:
             return True
         if not data:
             return False
@@ -139,7 +139,7 @@ def _read(connection: socket.socket, output: BoundedOutput) -> bool:
 def _write(connection: socket.socket, data: memoryview) -> memoryview:
     try:
         return data[connection.send(data[:CHUNK]) :]
-    except _WAIT:
+    except WAITS:
         return data
     except (BrokenPipeError, ConnectionResetError):
         return data[:0]  # the command closed its input; that is its business

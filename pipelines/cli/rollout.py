@@ -17,8 +17,15 @@ def rollout(
     task: Annotated[list[str] | None, typer.Argument(help="Task ids, or their first characters.")] = None,
     where: Annotated[str, typer.Option(help="SQL predicate over task_overview.")] = "",
     agent: Annotated[
-        str, typer.Option(help="Scaffold: tools, shell, plan, or one that is installed.")
+        str,
+        typer.Option(
+            help="tools, shell, plan, one that is installed; or mini-swe-agent, or a recipe *.toml."
+        ),
     ] = "tools",
+    agent_command: Annotated[
+        str,
+        typer.Option(help="Instead: a command that is an agent, run in the container; docs/rollouts.md."),
+    ] = "",
     context: Annotated[
         str, typer.Option(help="whole, sliding-window, discard-tool-results or summary.")
     ] = "whole",
@@ -49,7 +56,9 @@ def rollout(
         raise FactoryError("Name tasks or give --where, one of the two.")
     chosen = [find_task(settings, prefix) for prefix in task or ()] or select_tasks(settings, where)
     budget = Budget(turns=turns, tokens=tokens, minutes=minutes)
-    options = RolloutOptions(agent=agent, context=context, samples=samples, budget=budget, again=again)
+    options = RolloutOptions(
+        agent=agent, agent_command=agent_command, context=context, samples=samples, budget=budget, again=again
+    )
     broken: list[str] = []
 
     def told(job: Job, made: Any, error: str) -> None:

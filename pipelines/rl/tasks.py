@@ -12,10 +12,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from envs.agents.attempt import Budget, agent, require_context
+from envs.agents.attempt import Budget, require_context
+from envs.agents.blackbox import Layers, Recipe
 from envs.docker.backend import DockerBackend
 from envs.model import Model
 from envs.sandbox import SandboxError
+from pipelines.blackbox import Others, given
 from pipelines.bundles import verified_bundle
 from pipelines.rollout import Job, RolloutOptions, Room
 from pipelines.selection import select_tasks
@@ -33,6 +35,7 @@ class WarehouseTasks:
 
     where: str = "status = 'published'"
     agent: str = "tools"
+    agent_command: str = ""
     context: str = "whole"
     turns: int = 60
     tokens: int = 200_000
@@ -42,16 +45,17 @@ class WarehouseTasks:
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
     _bundles: dict[str, Bundle] = field(default_factory=dict, repr=False)
     _backend: DockerBackend | None = field(default=None, repr=False)
+    _layers: Layers | None = field(default=None, repr=False)
     _store: ObjectStore | None = field(default=None, repr=False)
     _open: ExitStack = field(default_factory=ExitStack, repr=False)
 
     def __post_init__(self) -> None:
-        agent(self.agent)
         require_context(self.context)
         self._options = RolloutOptions(
-            agent=self.agent, context=self.context,
+            agent=self.agent, agent_command=self.agent_command, context=self.context,
             budget=Budget(turns=self.turns, tokens=self.tokens, minutes=self.minutes),
         )  # fmt: skip
+        self._recipe: Recipe | None = self._options.others()
         self._settings = Settings()
 
     async def open(self) -> None:
@@ -61,6 +65,7 @@ class WarehouseTasks:
         folder = self._open.enter_context(work_folder(settings))
         self._store = ObjectStore.create(folder / "objects.git")
         self._backend = DockerBackend(settings)
+        self._layers = Layers(self._backend, settings.build_seconds)
 
     async def close(self) -> None:
         if self._backend is not None:
@@ -83,11 +88,12 @@ class WarehouseTasks:
             update={"model_base_url": url, "model_name": "policy", "model_tokens": self.answer_tokens}
         )
         async with Model(asked) as model:
-            room = Room(asked, self._backend, model, self._bundles, self._store, self._options)
+            others = Others(self._recipe, self._layers, given(url)) if self._recipe and self._layers else None
+            room = Room(asked, self._backend, model, self._bundles, self._store, self._options, others)
             try:
                 made = await room.attempt(Job(self._tasks[key], 0, attempt, "rl"))
             except SandboxError as error:
                 raise Unjudged(str(error)) from error
         if made.reward is None:
-            raise Unjudged(f"the model failed: {made.detail}")
+            raise Unjudged(f"{made.ending}: {made.detail}")
         return Judgement(made.reward, evidence=f"{made.ending}, {made.turns} turns, {made.verdict}")

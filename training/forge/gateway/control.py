@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.forge.gateway.faults import Fault, Kind
-from training.forge.gateway.gateway import Gateway
 from training.forge.gateway.session import Session
+from training.forge.gateway.sessions import Sessions
 from training.forge.gateway.settings import Limits, Policy
 from warehouse.errors import FactoryError
 
@@ -41,7 +41,7 @@ class Ending(BaseModel):
 class Control:
     """Answers requests under /control."""
 
-    gateway: Gateway
+    gateway: Sessions
 
     async def answer(self, method: str, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
         """Status and data. Raises Fault."""

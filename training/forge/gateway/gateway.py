@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from dataclasses import dataclass, field
 
 from training.chat.m2 import IDENTITY
@@ -11,20 +9,15 @@ from training.corpus.tokens import Tokenizer
 from training.forge.gateway.ask import Ask
 from training.forge.gateway.engines import Engine
 from training.forge.gateway.exchange import Exchange
-from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.prompts import Prompter
 from training.forge.gateway.recorder import Recorder
 from training.forge.gateway.session import Session
-from training.forge.gateway.settings import GatewaySettings, Limits, Policy
-from warehouse.errors import FactoryError
-
-ABANDONED = "abandoned"
-CLOSING_SECONDS = 30.0
-SWEEP_SECONDS = 30.0
+from training.forge.gateway.sessions import Sessions
+from training.forge.gateway.settings import GatewaySettings
 
 
 @dataclass
-class Gateway:
+class Gateway(Sessions):
     """Opens, finds and ends sessions, and runs their requests."""
 
     engine: Engine
@@ -33,34 +26,16 @@ class Gateway:
     settings: GatewaySettings = field(default_factory=GatewaySettings)
     identity: str = IDENTITY
     sessions: dict[str, Session] = field(default_factory=dict)
-    """Open ones, by their secret."""
     prompter: Prompter = field(init=False)
     _by_trajectory: dict[str, Session] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.prompter = Prompter(self.tokenizer, self.settings.keep_reasoning, self.identity)
 
-    def open(self, trajectory: str, *, limits: Limits | None = None, policy: Policy | None = None) -> Session:
-        """A session for the trajectory. Raises FactoryError where one is open."""
-        if trajectory in self._by_trajectory:
-            raise FactoryError(f"Trajectory {trajectory!r} has an open session; end that first.")
-        session = Session(trajectory, limits or self.settings.limits, policy or self.settings.policy)
-        self.sessions[session.secret] = self._by_trajectory[trajectory] = session
-        return session
-
-    def of(self, trajectory: str) -> Session:
-        """The open session of a trajectory. Raises FactoryError where there is none."""
-        session = self._by_trajectory.get(trajectory)
-        if session is None:
-            raise FactoryError(f"No session of trajectory {trajectory!r} is open.")
-        return session
-
-    def find(self, secret: str) -> Session:
-        """The session at an address. Raises Fault."""
-        session = self.sessions.get(secret)
-        if session is None:
-            raise Fault(Kind.UNKNOWN_SESSION, "There is no open session at this address.")
-        return session
+    @property
+    def name(self) -> str:
+        """What answers."""
+        return self.engine.name
 
     def exchange(self, session: Session, ask: Ask, dialect: str) -> Exchange:
         """A request, ready to run."""
@@ -68,38 +43,8 @@ class Gateway:
             session, ask, dialect, self.engine, self.prompter, self.recorder, self.settings.deadlines
         )
 
-    async def end(self, trajectory: str, reason: str = "") -> Session:
-        """Closes a session: what still runs is cut off and kept as partial; then its end is recorded."""
-        session = self.of(trajectory)
-        if session.ended is None:
-            session.ended = reason or (Kind.BUDGET.value if session.spent else "")
-        for task in session.running:
-            task.cancel()
-        if session.running:
-            await asyncio.wait(session.running, timeout=CLOSING_SECONDS)
-        name, seconds = self.recorder.name, self.settings.deadlines.record
-        try:
-            async with asyncio.timeout(seconds):
-                await self.recorder.ended(trajectory, session.ended)
-        except TimeoutError as error:
-            raise Fault(
-                Kind.NOT_RECORDED, f"The {name} kept no end of a session within {seconds:g} s.", name
-            ) from error
-        del self.sessions[session.secret], self._by_trajectory[trajectory]
-        return session
-
-    async def sweep(self) -> None:
-        """Ends sessions that nobody has used for long, again and again."""
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            now = time.monotonic()
-            for session in list(self.sessions.values()):
-                if not session.running and now - session.used > self.settings.idle_seconds:
-                    await self.end(session.trajectory, ABANDONED)
-
     async def close(self) -> None:
         """Ends every session and lets go of engine and recorder."""
-        for session in list(self.sessions.values()):
-            await self.end(session.trajectory, ABANDONED)
+        await self.end_all()
         await self.engine.close()
         await self.recorder.close()

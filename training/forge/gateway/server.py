@@ -38,10 +38,13 @@ from training.forge.gateway.dialects.openai_responses import OpenAIResponses
 from training.forge.gateway.exchange import Exchange, Item
 from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.gateway import Gateway
+from training.forge.gateway.relay import Relay, RelayExchange
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+AnyExchange = Exchange | RelayExchange
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +111,7 @@ class Wire:
 class Server:
     """The application."""
 
-    gateway: Gateway
+    gateway: Gateway | Relay
     key: str = field(repr=False)
     _sweeper: asyncio.Task[None] | None = field(default=None, repr=False)
 
@@ -138,7 +141,7 @@ class Server:
             await self._session(wire, found[1], found[2])
         elif path == "/health":
             sessions = len(self.gateway.sessions)
-            await wire.json(200, {"engine": self.gateway.engine.name, "sessions": sessions})
+            await wire.json(200, {"engine": self.gateway.name, "sessions": sessions})
         elif path.startswith("/control/") and self._trusted(wire):
             await self._control(wire, path.removeprefix("/control/"))
         else:
@@ -223,7 +226,9 @@ class Server:
             with suppress(asyncio.CancelledError, Fault):
                 await asyncio.shield(asyncio.gather(working, return_exceptions=True))
 
-    async def _plain(self, wire: Wire, dialect: Dialect, ask: Ask, exchange: Exchange) -> None:
+    async def _plain(
+        self, wire: Wire, dialect: Dialect, ask: Ask, exchange: Exchange | RelayExchange
+    ) -> None:
         answer: Answer | None = None
         async with aclosing(exchange.run()) as items:
             async for item in items:
@@ -232,7 +237,9 @@ class Server:
         assert answer is not None
         await wire.json(200, dialect.answer(answer, ask), _headers(ask))
 
-    async def _stream(self, wire: Wire, dialect: Dialect, ask: Ask, exchange: Exchange) -> None:
+    async def _stream(
+        self, wire: Wire, dialect: Dialect, ask: Ask, exchange: Exchange | RelayExchange
+    ) -> None:
         """Begins with the first thing to show: what fails before that has a status of its own."""
         stream = _Streaming(wire, dialect, ask)
         try:
