@@ -1,9 +1,9 @@
 """Makes `warm_start/`, the model that the RL run of this folder starts from.
 
 It answers in the right form and names the right file, but draws the command at random: rewards are about 1/8
-before RL, and each of the eight commands is tried. Half of its examples ask for something else, `say delete
-f03`, answered `delete f03`: so the model reads the operation, as any language model would, but has no idea
-which command belongs to it. Held-out pairs are in no example.
+before RL, and each of the eight commands is tried. It thinks before it answers: it repeats the operation, as
+any language model reads what it is asked, but has no idea which command belongs to it. Half of its examples
+ask for something else, `say delete f03`, answered `delete f03`. Held-out pairs are in no example.
 
     python examples/rl_tiny/warm_start.py [--steps 400] [--out examples/rl_tiny/warm_start]
 
@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipelines.rl.file_operations import FILES, OPERATIONS, PAIRS, held_out, instruction
+from pipelines.rl.file_operations import ANSWER_TOKENS, FILES, OPERATIONS, PAIRS, held_out, instruction
 from training.chat.m2 import END, completion
 from training.chat.messages import Message
 from training.corpus.tokens import ByteTokenizer
@@ -47,7 +47,7 @@ CONFIG = preset("tiny").replace(
     experts_per_token=2, expert_hidden=64, mtp_depth=0, max_positions=512,
 )  # fmt: skip
 BATCH = 64
-ANSWER = re.compile(rf"\n</think>\n\n(\w\w) (f\d\d){re.escape(END)}")
+ANSWER = re.compile(rf"\w+\n</think>\n\n(\w\w) (f\d\d){re.escape(END)}")
 TOKENIZER = ByteTokenizer()
 
 
@@ -57,8 +57,10 @@ def prompt(prompter: Prompter, pair: tuple[str, str], before: str = "") -> np.nd
     return asyncio.run(prompter.prompt([asked], (), {}))
 
 
-def example(before: np.ndarray, command: str, name: str) -> Sample:
-    after = np.array(TOKENIZER.encode(completion(Message(role="assistant", content=f"{command} {name}"))))
+def example(before: np.ndarray, pair: tuple[str, str], command: str) -> Sample:
+    operation, name = pair
+    answer = Message(role="assistant", reasoning=operation, content=f"{command} {name}")
+    after = np.array(TOKENIZER.encode(completion(answer)))
     weight = np.r_[np.zeros(len(before)), np.ones(len(after))] / BATCH / len(after)
     return Sample(np.r_[before, after].astype(np.int64), weight)
 
@@ -75,8 +77,8 @@ def train(steps: int, seed: int) -> Model:
     for step in range(steps):
         pairs = rng.choices(seen, k=BATCH)
         half = BATCH // 2
-        samples = [example(before[pair], rng.choice(commands), pair[1]) for pair in pairs[:half]]
-        samples += [example(said[pair], *pair) for pair in pairs[half:]]
+        samples = [example(before[pair], pair, rng.choice(commands)) for pair in pairs[:half]]
+        samples += [example(said[pair], pair, pair[0]) for pair in pairs[half:]]
         rate = learning_rate(step, steps, optimizer)
         result = trainer.step([merged(samples)], objective, lr=rate, bias_rate=1e-3)
         if step % 50 == 0 or step == steps - 1:
@@ -90,8 +92,8 @@ def answers(model: Model, pairs: list[tuple[str, str]], seed: int) -> list[str]:
     prompter, generator = Prompter(TOKENIZER), torch.Generator().manual_seed(seed)
     paths = [prompt(prompter, pair).tolist() for pair in pairs]
     starts, done = [len(path) for path in paths], [False] * len(paths)
-    sampling = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=24, stop=(), seed=None)
-    for _ in range(24):
+    sampling = Sampling(temperature=1.0, top_p=1.0, top_k=0, max_tokens=ANSWER_TOKENS, stop=(), seed=None)
+    for _ in range(ANSWER_TOKENS):
         open_ = [index for index, over in enumerate(done) if not over]
         if not open_:
             break

@@ -54,7 +54,7 @@ FROM $BASE
 RUN apt-get update && apt-get install -y --no-install-recommends python3 && rm -rf /var/lib/apt/lists/*
 """
 EXEC_SECONDS = 120.0
-ANSWER_TOKENS = 24
+ANSWER_TOKENS = 32
 AGAIN = 100  # one in so many attempts is carried out again, in a fresh container
 
 
