@@ -33,6 +33,8 @@ class Session:
     tree: Tree = field(default_factory=Tree)
     opened: float = field(default_factory=time.monotonic)
     used: float = field(default_factory=time.monotonic)
+    drawn_as: str = ""
+    """The name that goes into its seeds; empty: the trajectory's."""
     asked: int = 0
     running: set[Task[Any]] = field(default_factory=set, repr=False)
     sampled: int = 0
@@ -79,7 +81,7 @@ class Session:
         samples of a group would be one."""
         if self.policy.seed is None:
             return None
-        text = f"{self.policy.seed}/{self.trajectory}/{self.asked}"
+        text = f"{self.policy.seed}/{self.drawn_as or self.trajectory}/{self.asked}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6])
 
     def whole(self, ask: Ask) -> Ask:

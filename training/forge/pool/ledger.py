@@ -11,7 +11,7 @@ One process owns it. Completions and rewards come from others meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from training.forge.pool.pool import Pool, PoolConflict
@@ -70,9 +70,9 @@ class Ledger:
         passed = [group for index, group in self.queue.waiting.items() if group.passed != before[index]]
         self._keep([*chosen, *passed])
 
-    def settle(self) -> list[Group]:
-        """Groups that have become ready: all their samples are judged or given up."""
-        ready = self.pool.settle()
+    def settle(self, only: Sequence[int] | None = None) -> list[Group]:
+        """Groups that have become ready: all their samples are judged or given up. `only`: see the pool."""
+        ready = self.pool.settle(only)
         for index in ready:
             self.queue.finish(index)
         return [self.queue.live[index] for index in ready]

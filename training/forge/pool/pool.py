@@ -26,6 +26,8 @@ from training.forge.pool.records import Batch, Completion, Reward, Trajectory
 from training.forge.scheduler.queue import Group
 from warehouse.errors import FactoryError
 
+LOST, STOPPED = "lost", "stopped"  # why an attempt ended that another one takes the place of
+
 
 class PoolConflict(FactoryError):
     """Something else is kept under this key."""
@@ -76,12 +78,14 @@ class Pool(Protocol):
         """How errors name it."""
         ...
 
-    def open(self, group: int, sample: int) -> str:
-        """A new attempt at a sample of a running group, by its trajectory's name; earlier ones are lost."""
+    def open(self, group: int, sample: int, *, lost: str = LOST) -> str:
+        """A new attempt at a sample of a running group, by its trajectory's name. Earlier ones are lost;
+        `lost` is the reason of one that has not ended."""
         ...
 
     def missing(self, group: int) -> list[int]:
-        """Samples of a group that have neither ended nor been given up, or were never opened."""
+        """Samples of a group that have neither ended nor been given up, were stopped with the process that
+        made them (reason STOPPED), or were never opened."""
         ...
 
     def add(self, completions: Iterable[Completion]) -> None:
@@ -104,8 +108,11 @@ class Pool(Protocol):
         """Gives up what has been open, or ended without an outcome, for longer: it ends as partial."""
         ...
 
-    def settle(self) -> list[int]:
-        """Groups all of whose samples have ended and are judged or given up, in the order of this; once."""
+    def settle(self, only: Sequence[int] | None = None) -> list[int]:
+        """Groups all of whose samples have ended and are judged or given up, in the order of this; once.
+
+        With `only` these groups alone, in the order in which they are given.
+        """
         ...
 
     def state(self) -> State:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from training.forge.pool.pool import Overdue, PoolClosed, PoolConflict, PoolTimeout, State
+from training.forge.pool.pool import LOST, STOPPED, Overdue, PoolClosed, PoolConflict, PoolTimeout, State
 from training.forge.pool.records import OUTCOME, Batch, Completion, Reward, Trajectory
 from training.forge.scheduler.queue import Group
 from warehouse.errors import FactoryError, storage_error
@@ -28,7 +28,7 @@ BUSY_SECONDS = 60.0
 POLL_SECONDS = 0.05
 _SCHEMA = files("training.forge.pool").joinpath("schema.sql").read_text()
 
-LOST, NEVER_ENDED, NO_REWARD = "lost", "never_ended", "reward_never_came"
+NEVER_ENDED, NO_REWARD = "never_ended", "reward_never_came"
 
 
 class SqlitePool:
@@ -102,7 +102,7 @@ class SqlitePool:
 
     # -- writers
 
-    def open(self, group: int, sample: int) -> str:
+    def open(self, group: int, sample: int, *, lost: str = LOST) -> str:
         with self._transaction() as db:
             running = db.execute(
                 "SELECT started >= 0 AND finished IS NULL AND NOT dropped FROM groups WHERE grp = ?", (group,)
@@ -115,7 +115,7 @@ class SqlitePool:
             ).fetchone()
             db.execute(
                 "UPDATE attempts SET latest = 0, ended = coalesce(ended, ?), reason = coalesce(reason, ?) "
-                "WHERE grp = ? AND sample = ? AND latest", (time.time(), LOST, group, sample),
+                "WHERE grp = ? AND sample = ? AND latest", (time.time(), lost, group, sample),
             )  # fmt: skip
             trajectory = f"g{group}-s{sample}-a{attempt}"
             db.execute(
@@ -213,8 +213,9 @@ class SqlitePool:
     def missing(self, group: int) -> list[int]:
         with self._transaction(write=False) as db:
             settled = db.execute(
-                "SELECT sample FROM attempts WHERE grp = ? AND latest AND ended IS NOT NULL", (group,)
-            ).fetchall()
+                "SELECT sample FROM attempts WHERE grp = ? AND latest AND ended IS NOT NULL "
+                "AND (judged OR excused OR coalesce(reason, '') <> ?)", (group, STOPPED),
+            ).fetchall()  # fmt: skip
         return sorted(set(range(self.samples)) - {row[0] for row in settled})
 
     def batch(self, step: int) -> Batch | None:
@@ -269,18 +270,21 @@ class SqlitePool:
                 )
         return found
 
-    def settle(self) -> list[int]:
+    def settle(self, only: Sequence[int] | None = None) -> list[int]:
         with self._transaction() as db:
-            rows = db.execute(
+            ready = db.execute(
                 "SELECT grp FROM groups CROSS JOIN attempts USING (grp) "
                 "WHERE finished IS NULL AND NOT dropped AND started >= 0 AND latest "
                 "AND ended IS NOT NULL AND (judged OR excused) "
                 "GROUP BY grp HAVING count(*) = ? ORDER BY max(ended), grp", (self.samples,),
             ).fetchall()  # fmt: skip
-            for (group,) in rows:
+            groups = [row[0] for row in ready]
+            if only is not None:
+                groups = [group for group in only if group in set(groups)]
+            for group in groups:
                 db.execute("UPDATE meta SET finishes = finishes + 1")
                 db.execute("UPDATE groups SET finished = (SELECT finishes FROM meta) WHERE grp = ?", (group,))
-        return [row[0] for row in rows]
+        return groups
 
     def state(self) -> State:
         with self._transaction(write=False) as db:

@@ -19,7 +19,7 @@ import numpy as np
 from training.forge.gateway.faults import Fault
 from training.forge.gateway.gateway import Gateway
 from training.forge.pool.ledger import Ledger
-from training.forge.pool.pool import Pool, PoolClosed
+from training.forge.pool.pool import STOPPED, Pool, PoolClosed
 from training.forge.pool.records import OUTCOME, Batch, Reward
 from training.forge.rl.domain import Domain, Unjudged
 from training.forge.rl.samples import BASELINE
@@ -32,7 +32,7 @@ from warehouse.errors import FactoryError
 POLL_SECONDS = 1.0
 UNREWARDED_SECONDS = 2.0
 BETWEEN = "\x1f"  # a prompt of the stream: domain, then the domain's own key
-UNJUDGED, TOO_LONG, CANCELLED = "unjudged", "too_long", "stopped"
+UNJUDGED, TOO_LONG = "unjudged", "too_long"
 
 
 @dataclass
@@ -110,7 +110,11 @@ class Rollouts:
             self.ledger.offer(self.stream.next(lacking))
         if admitted := self.policy.admit(queue):
             self.ledger.start(admitted)
-        for group in queue.live.values():
+        self.open_missing()
+
+    def open_missing(self) -> None:
+        """Starts attempts at samples of live groups that nobody works on."""
+        for group in self.ledger.queue.live.values():
             if group.finished or any(key[0] == group.index for key in self.running):
                 continue
             for sample in self.pool.missing(group.index):
@@ -126,39 +130,55 @@ class Rollouts:
         self.running.clear()
 
     async def _sample(self, group: Group, sample: int) -> None:
+        """Attempts until one has ended that infrastructure did not break.
+
+        The next attempt is opened before the broken one's end is recorded: a kill between the two would
+        leave a sample that has ended without an outcome, and nobody would make it again.
+        """
+        trajectory: str | None = self.pool.open(group.index, sample)
         try:
-            for _ in range(self.config.tries):
-                if await self._attempt(group, sample):
+            for number in range(self.config.tries):
+                assert trajectory is not None
+                reason, following = STOPPED, None
+                try:
+                    reason = await self._attempt(group, sample, trajectory, number)
+                    if reason.startswith(UNJUDGED) and number + 1 < self.config.tries:
+                        with suppress(PoolClosed):  # it was given up meanwhile
+                            following = self.pool.open(group.index, sample, lost=reason)
+                finally:
+                    with suppress(FactoryError, Fault):  # its end is known already
+                        await self.gateway.end(trajectory, reason)
+                if following is None:
                     return
+                trajectory = following
         finally:
             self._ended.set()
 
-    async def _attempt(self, group: Group, sample: int) -> bool:
-        """Whether the sample has ended, one way or another."""
+    async def _attempt(self, group: Group, sample: int, trajectory: str, number: int) -> str:
+        """Why it ended early; empty: as it should, and it is judged."""
         name, _, key = group.prompt.partition(BETWEEN)
-        trajectory = self.pool.open(group.index, sample)
-        session = self.gateway.open(trajectory)
-        reason, began = CANCELLED, time.monotonic()
+        session, began = self.gateway.open(trajectory), time.monotonic()
+        session.drawn_as = self._drawn_as(trajectory, group, sample, number)
         try:
             async with asyncio.timeout(self.config.rollout_seconds):
                 judged = await self.stream.domains[name].attempt(
-                    key, f"{self.url}/s/{session.secret}/v1", trajectory
+                    key, f"{self.url}/s/{session.secret}/v1", session.drawn_as
                 )
             rewards = [Reward(trajectory, OUTCOME, judged.score, evidence=judged.evidence)]
             if judged.baseline_seconds:
                 rewards.append(Reward(trajectory, BASELINE, judged.baseline_seconds))
             self.pool.reward(rewards)
-            reason = ""
         except Unjudged as error:
-            reason = f"{UNJUDGED}: {error}"[:200]
+            return f"{UNJUDGED}: {error}"[:200]
         except TimeoutError:
-            reason = f"{TOO_LONG}: {time.monotonic() - began:.0f} s"
+            return f"{TOO_LONG}: {time.monotonic() - began:.0f} s"
         except PoolClosed:
-            reason = TOO_LONG  # it was given up meanwhile
-        finally:
-            with suppress(FactoryError, Fault):  # its end is known already
-                await self.gateway.end(trajectory, reason)
-        return not reason.startswith(UNJUDGED)
+            return TOO_LONG  # it was given up meanwhile
+        return ""
+
+    def _drawn_as(self, trajectory: str, group: Group, sample: int, number: int) -> str:
+        """The name that an attempt's chance is drawn from: of its tokens, and of what its domain makes."""
+        return trajectory
 
     def _raise_failed(self) -> None:
         """Forgets what has ended. An error that no attempt foresees ends the run."""

@@ -29,12 +29,14 @@ from training.forge.pool.ledger import Ledger
 from training.forge.pool.recorder import PoolRecorder
 from training.forge.pool.records import Batch
 from training.forge.pool.sqlite import SqlitePool
+from training.forge.rl.clock import Timetable, VirtualRollouts
 from training.forge.rl.domain import Domain, domain
 from training.forge.rl.engines import Supply, supply
 from training.forge.rl.metrics import RlMetrics, plot, records
 from training.forge.rl.rollouts import Rollouts, Stream
 from training.forge.rl.samples import Learnt, learnt
 from training.forge.rl.settings import RlConfig
+from training.forge.scheduler.queue import GroupQueue
 from training.model import checkpoint
 from training.objective import Loss, Objective
 from training.trainer import state
@@ -185,7 +187,12 @@ class RlRun:
                     shares = {name: d.share for name, d in config.domains.items()}
                     stream = Stream(domains, shares, config.seed, ledger.queue.offered)
                     policy = config.scheduler.policy_for(config.groups)
-                    rollouts = Rollouts(config, pool, ledger, policy, gateway, url, stream)
+                    parts = (config, pool, ledger, policy, gateway, url, stream)
+                    rollouts = Rollouts(*parts)
+                    if config.clock:
+                        afresh = Stream(domains, shares, config.seed)
+                        timetable = Timetable(policy, GroupQueue(config.groups), config.clock, afresh.next)
+                        rollouts = VirtualRollouts(*parts, timetable=iter(timetable))
                     yield World(made, rollouts, ledger)
         finally:
             pool.close()

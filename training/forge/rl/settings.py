@@ -28,6 +28,14 @@ class DomainShare(_Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Its own settings.")
 
 
+class ClockConfig(_Section):
+    """Durations of rollouts that are drawn instead of measured (training/forge/rl/clock.py)."""
+
+    seed: int = Field(0, ge=0, description="What durations are drawn from.")
+    mean: float = Field(2.4, gt=0, description="Mean duration of a group, in training steps.")
+    sigma: float = Field(0.8, ge=0, description="Standard deviation of its logarithm.")
+
+
 class RlConfig(_Section):
     """Reinforcement learning with CISPO on rollouts through the gateway."""
 
@@ -64,6 +72,11 @@ class RlConfig(_Section):
     deadlines: Deadlines = Field(default_factory=Deadlines, description="Longest waits of the gateway.")
     rollout_seconds: float = Field(1_800, gt=0, description="A rollout that takes longer is given up.")
     tries: int = Field(3, ge=1, description="Attempts at a rollout that infrastructure breaks.")
+    clock: ClockConfig | None = Field(
+        None,
+        description="Order everything by drawn durations, so that batches and losses are a function of the "
+        "settings, bit for bit, whatever is killed. Slow, for tests: no rollout runs beside a step.",
+    )
     scheduler: SchedulerConfig = Field(
         default_factory=SchedulerConfig, description="Which prompts start, and which finished groups train."
     )
@@ -76,6 +89,10 @@ class RlConfig(_Section):
     def _fits(self) -> RlConfig:
         if self.sampling.temperature == 0:
             raise ValueError("sampling.temperature = 0 draws one answer again and again; nothing is learnt")
+        if self.clock and self.engine != "own":
+            raise ValueError("clock: only engine = 'own' draws the same tokens again; use it or no clock")
+        if self.clock and self.reward.beta:
+            raise ValueError("clock: drawn durations are no speed to reward; set reward.beta = 0")
         return self
 
     def to_toml(self) -> str:

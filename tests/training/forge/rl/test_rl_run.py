@@ -64,6 +64,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     before = batches(tmp_path)
     report = toy_run.go(tmp_path, 5)
     assert report.resumed_at == 3
+    assert all(m.left_out == 0 for m in report.metrics), "samples in flight were given up, not made again"
     assert [m.step for m in report.metrics] == list(range(5))
     assert batches(tmp_path)[: len(before)] == before
     require_once(tmp_path, 5, 3)
