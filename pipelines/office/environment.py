@@ -14,11 +14,14 @@ from envs.languages.tree import Tree, pack
 from envs.reasons import last_word
 from envs.sandbox import BuildError, BuiltImage, Network, SandboxBackend, SandboxError, SandboxSpec
 from pipelines.family import Context
+from verifiers.documents.image import DOCUMENT_PACKAGES, DOCUMENT_TOOLS
 from verifiers.spreadsheet.image import PACKAGES, SUITE, TOOLS, office_image
 from warehouse.records import Environment, content_id, to_json
 
-LANGUAGE = "spreadsheet"
-DOCKERFILE = f"{TOOLS}ADD app.tar /app/\nWORKDIR /app\nRUN {layers.steps(*layers.COMMIT, *layers.SETTLE)}\n"
+LANGUAGE, DOCUMENT = "spreadsheet", "document"
+TASK = f"ADD app.tar /app/\nWORKDIR /app\nRUN {layers.steps(*layers.COMMIT, *layers.SETTLE)}\n"
+IMAGES = {LANGUAGE: ("office", TOOLS, PACKAGES), DOCUMENT: ("documents", DOCUMENT_TOOLS, DOCUMENT_PACKAGES)}
+"""What is worked on → the image's name, its lines and its Debian packages."""
 
 _manifests: dict[str, tuple[str, ...]] = {}
 _reading = asyncio.Lock()
@@ -33,19 +36,23 @@ class OfficeEnvironment:
     record: Environment
 
 
-async def environment(files: dict[str, bytes], context: Context) -> OfficeEnvironment:
-    """The image with `files` in `/app`. Raises SandboxError: what does not build here is never the task's
+async def environment(
+    files: dict[str, bytes], context: Context, language: str = LANGUAGE
+) -> OfficeEnvironment:
+    """The image with `files` in `/app`; `language` is what is worked on. Raises SandboxError: what does not build here is never the task's
     fault.
     """
-    tools = await office_image(context.sandboxes, context.settings)
-    manifest = await _manifest(tools, context.sandboxes, context.settings.runtime)
+    name, lines, packages = IMAGES[language]
+    tools = await office_image(context.sandboxes, context.settings, lines, name)
+    manifest = await _manifest(tools, context.sandboxes, context.settings.runtime, packages)
+    dockerfile = lines + TASK
     packed = await asyncio.to_thread(pack, Tree(files=files))
     parts = {
-        "Dockerfile": DOCKERFILE.encode(),
+        "Dockerfile": dockerfile.encode(),
         "app.tar": packed,
         "requirements.lock": "".join(f"{line}\n" for line in manifest).encode(),
     }
-    recipe = {"language": LANGUAGE, "suite": SUITE, "packages": PACKAGES}
+    recipe = {"language": language, "suite": SUITE, "packages": packages}
     environment_id = content_id(
         recipe, manifest, {name: content_id(data.hex()) for name, data in parts.items()}
     )
@@ -64,10 +71,10 @@ async def environment(files: dict[str, bytes], context: Context) -> OfficeEnviro
         raise SandboxError(f"{tag} did not build: {error}: {last_word(error.log)}") from error
     record = Environment(
         environment_id=environment_id,
-        language=LANGUAGE,
+        language=language,
         recipe=to_json(recipe),
         manifest=manifest,
-        dockerfile=DOCKERFILE,
+        dockerfile=dockerfile,
         image_digest=image.digest,
         size_bytes=image.size_bytes,
         attempts=1,
@@ -76,7 +83,9 @@ async def environment(files: dict[str, bytes], context: Context) -> OfficeEnviro
     return OfficeEnvironment(image, folder, record)
 
 
-async def _manifest(tools: BuiltImage, sandboxes: SandboxBackend, runtime: str | None) -> tuple[str, ...]:
+async def _manifest(
+    tools: BuiltImage, sandboxes: SandboxBackend, runtime: str | None, packages: tuple[str, ...]
+) -> tuple[str, ...]:
     """Versions of what the image was made with, read from it once."""
     async with _reading:
         if tools.digest not in _manifests:
@@ -85,7 +94,7 @@ async def _manifest(tools: BuiltImage, sandboxes: SandboxBackend, runtime: str |
             )
             try:
                 told = await sandbox.exec(
-                    ["dpkg-query", "-W", "-f=${Package}=${Version}\\n", *PACKAGES, "libreoffice-core-nogui"],
+                    ["dpkg-query", "-W", "-f=${Package}=${Version}\\n", *packages, "libreoffice-core-nogui"],
                     timeout=60,
                 )
             finally:

@@ -41,7 +41,8 @@ def values_job(name: str, areas: Sequence[str]) -> dict[str, Any]:
 class WarmChild:
     """A grader beside this process. Any thread may ask; one job runs at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: Path = INSIDE / "serve.py") -> None:
+        self._program = program
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -69,7 +70,7 @@ class WarmChild:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", str(INSIDE / "serve.py")],
+                [sys.executable, "-I", str(self._program)],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, cwd="/", env={},
             )  # fmt: skip
         return self._process

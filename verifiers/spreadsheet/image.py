@@ -38,15 +38,17 @@ RUN python3 -m venv /opt/ironcalc && /opt/ironcalc/bin/pip install --no-cache-di
 """Lines that every office image begins with, the same bytes, so that the builder finds them made."""
 
 
-async def office_image(backend: SandboxBackend, settings: Settings) -> BuiltImage:
-    """The image with the tools alone, made when it is missing.
+async def office_image(
+    backend: SandboxBackend, settings: Settings, tools: str = TOOLS, name: str = "office"
+) -> BuiltImage:
+    """The image with the tools alone, made when it is missing; `tools` are its lines, for an image with more.
 
     It is ours, whatever the task: one that does not build is infrastructure, and raises SandboxError.
     """
     base = await ensure_base(SUITE, settings)
-    tag = f"verifactory/toolchain:office-{SUITE}-{content_id(base, TOOLS)[:12]}"
+    tag = f"verifactory/toolchain:{name}-{SUITE}-{content_id(base, tools)[:12]}"
     context = write_context(
-        settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": TOOLS.encode()}
+        settings.cache / "toolchains" / tag.rpartition(":")[2], {"Dockerfile": tools.encode()}
     )
     with (context / "lock").open("w") as lock:
         # one process makes it; the others wait, then find it

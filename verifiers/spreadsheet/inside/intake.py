@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 
 FILE_BYTES = 32 << 20
@@ -51,14 +52,21 @@ class Admitted:
 
 def admit(name: str, data: bytes) -> Admitted:
     """Look at a file. Raises Refused."""
-    if len(data) > FILE_BYTES:
-        raise Refused(f"{name} has {len(data) >> 20} MiB; at most {FILE_BYTES >> 20} MiB are read.")
     if name.endswith(".csv"):
         return _csv(name, data)
+    parts = opened(name, data, ".xlsx", "workbook")
+    return _ods(name, parts, data) if name.endswith(".ods") else _xlsx(name, parts, data)
+
+
+def opened(name: str, data: bytes, suffix: str, what: str) -> dict[str, bytes]:
+    """The parts of an office file, those that are XML read; `suffix` is how a plain `what` ends. Raises
+    Refused.
+    """
+    _size(name, data)
     if data.startswith(OLE):
         locked = ENCRYPTED in data
-        what = "is protected with a password" if locked else "is a binary workbook of before 2007"
-        raise Refused(f"{name} {what}; save it as a plain .xlsx.")
+        found = "is protected with a password" if locked else f"is a binary {what} of before 2007"
+        raise Refused(f"{name} {found}; save it as a plain {suffix}.")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             parts = _parts(name, archive)
@@ -69,13 +77,21 @@ def admit(name: str, data: bytes) -> Admitted:
         EOFError,
         OSError,
         ValueError,
+        zlib.error,
     ) as e:
         raise Refused(f"{name} is corrupt: it is no readable zip archive ({type(e).__name__}).") from e
     except RuntimeError as e:  # what zipfile says of encrypted members
-        raise Refused(f"{name} is protected with a password; save it as a plain workbook.") from e
+        raise Refused(f"{name} is protected with a password; save it as a plain {what}.") from e
     for part, content in parts.items():
-        _text(name, part, content)
-    return _ods(name, parts, data) if name.endswith(".ods") else _xlsx(name, parts, data)
+        _text(name, part, content, what)
+        if part.lower().endswith(".rels"):
+            _relations(name, content, what)
+    return parts
+
+
+def _size(name: str, data: bytes) -> None:
+    if len(data) > FILE_BYTES:
+        raise Refused(f"{name} has {len(data) >> 20} MiB; at most {FILE_BYTES >> 20} MiB are read.")
 
 
 def _parts(name: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -93,14 +109,14 @@ def _parts(name: str, archive: zipfile.ZipFile) -> dict[str, bytes]:
     return found | {e.filename: b"" for e in entries if e.filename not in found}
 
 
-def _text(name: str, part: str, content: bytes) -> None:
+def _text(name: str, part: str, content: bytes, what: str) -> None:
     if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:64]:
         raise Refused(f"{name} holds {part} in another encoding than UTF-8.")
     declared = ENCODING.search(content[:200])
     if declared and declared[1].lower() not in (b"utf-8", b"us-ascii", b"ascii"):
         raise Refused(f"{name} holds {part} in another encoding than UTF-8.")
     if ENTITY.search(content):
-        raise Refused(f"{name} declares XML entities in {part}; workbooks need none.")
+        raise Refused(f"{name} declares XML entities in {part}; a {what} needs none.")
 
 
 def _xlsx(name: str, parts: dict[str, bytes], data: bytes) -> Admitted:
@@ -115,9 +131,6 @@ def _xlsx(name: str, parts: dict[str, bytes], data: bytes) -> Admitted:
     ):
         if any(part.startswith(folder) for part in lowered):
             raise Refused(f"{name} {what}; a graded workbook stands alone.")
-    for part, content in parts.items():
-        if part.lower().endswith(".rels"):
-            _relations(name, content)
     cells = sum(
         len(CELL.findall(content)) + len(ROW.findall(content))
         for part, content in parts.items()
@@ -129,13 +142,13 @@ def _xlsx(name: str, parts: dict[str, bytes], data: bytes) -> Admitted:
     return Admitted("xlsx", data, ("its macros were left out and never run",) if macros else ())
 
 
-def _relations(name: str, content: bytes) -> None:
+def _relations(name: str, content: bytes, what: str) -> None:
     """Hyperlinks are text to us; any other outside target would be fetched by somebody."""
     for relation in RELATION.findall(content):
         if re.search(rb'TargetMode\s*=\s*["\']External', relation, re.I) and not re.search(
             rb'Type\s*=\s*["\'][^"\']*/hyperlink["\']', relation, re.I
         ):
-            raise Refused(f"{name} refers to something outside itself; a graded workbook stands alone.")
+            raise Refused(f"{name} refers to something outside itself; a graded {what} stands alone.")
 
 
 def _ods(name: str, parts: dict[str, bytes], data: bytes) -> Admitted:
@@ -167,6 +180,7 @@ def _ods_cells(content: bytes) -> int:
 
 
 def _csv(name: str, data: bytes) -> Admitted:
+    _size(name, data)
     if b"\0" in data:
         raise Refused(f"{name} is no text in UTF-8.")
     try:

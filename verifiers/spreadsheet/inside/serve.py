@@ -9,23 +9,18 @@ beside it and decides; without, ironcalc does.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import select
-import signal
 import socket
-import struct
 import sys
-import time
-import traceback
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # `python3 -I` leaves it out
 
 import engine_ironcalc
 import engine_libreoffice
 import judge
+from forks import answer, forked, frames
 from intake import admit
 from limits import Unconfined, confine
 from rehearsal import SPEC, workbook
@@ -33,7 +28,6 @@ from rehearsal import SPEC, workbook
 MEMORY_BYTES = 1536 << 20
 CPU_SECONDS = 60
 WALL_SECONDS = 120.0
-ANSWER_BYTES = 8 << 20
 VENVS = Path("/opt/ironcalc/lib")
 OFFICE_USER = (1001, 1001)  # `tester`: whom LibreOffice runs as where we are root
 
@@ -107,66 +101,9 @@ def all_values(job: dict[str, Any], data: bytes, there: judge.Engines) -> dict[s
     return found
 
 
-def forked(job: dict[str, Any], data: bytes, office_port: int | None) -> dict[str, Any]:
+def graded(job: dict[str, Any], data: bytes, office_port: int | None) -> dict[str, Any]:
     """The job's answer from a child of its own, or how the child ended."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        status = 1
-        try:
-            answer = json.dumps(work(job, data, office_port)).encode()
-            with os.fdopen(writer, "wb") as stream:
-                stream.write(answer[:ANSWER_BYTES])
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    os.close(writer)
-    answer = _until(reader, child, time.monotonic() + job.get("seconds", WALL_SECONDS))
-    _, status = os.waitpid(child, 0)
-    if answer is None:
-        late = f"{job['name']} could not be graded within {job.get('seconds', WALL_SECONDS):.0f} s."
-        return judge.report("scored", late) | {"crashed": True}
-    if os.WIFSIGNALED(status) or not answer:
-        said = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else "an error"
-        return judge.report("scored", f"{job['name']} ended its grader with {said}.") | {"crashed": True}
-    return json.loads(answer)
-
-
-def _until(reader: int, child: int, deadline: float) -> bytes | None:
-    """All that the child writes; None if it had to be ended."""
-    parts: list[bytes] = []
-    try:
-        while True:
-            left = deadline - time.monotonic()
-            ready = select.select([reader], [], [], max(0.0, left))[0] if left > 0 else []
-            if not ready:
-                os.kill(child, signal.SIGKILL)
-                return None
-            part = os.read(reader, 1 << 16)
-            if not part:
-                return b"".join(parts)
-            parts.append(part)
-            if sum(map(len, parts)) > ANSWER_BYTES:
-                os.kill(child, signal.SIGKILL)
-                return None
-    finally:
-        os.close(reader)
-
-
-def frames(stream: IO[bytes]) -> Any:
-    """(job, bytes) until the stream ends."""
-    while len(head := stream.read(8)) == 8:
-        size, more = struct.unpack(">II", head)
-        yield json.loads(stream.read(size)), stream.read(more)
-
-
-def answer(stream: IO[bytes], found: dict[str, Any]) -> None:
-    data = json.dumps(found).encode()
-    stream.write(struct.pack(">I", len(data)) + data)
-    stream.flush()
+    return forked(lambda: work(job, data, office_port), job["name"], job.get("seconds", WALL_SECONDS))
 
 
 class Desk:
@@ -201,7 +138,7 @@ class Desk:
         if self.server is not None and self.server.process.poll() is not None:
             self._stop()
             self._start()
-        found = forked(job, data, self.server.port if self.server else None)
+        found = graded(job, data, self.server.port if self.server else None)
         if found.get("crashed") or found.get("kind") == "broken":
             self._stop()  # in whatever state it is
             self._start()
