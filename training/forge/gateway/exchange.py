@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from training.forge.gateway.ask import Answer, Ask, Event, Finish, Head, Said, Sampling
 from training.forge.gateway.engines import Engine, Piece
+from training.forge.gateway.engines.router import Router, Seat
 from training.forge.gateway.faults import Fault, Kind
 from training.forge.gateway.output import Reader
 from training.forge.gateway.prompts import Prompter, conversation
@@ -44,6 +45,8 @@ class Draft:
     reader: Reader
     speller: Speller
     stopper: Stopper
+    engine: Engine
+    """Which answers; of several, the one that the router chooses when the turn is asked."""
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     versions: list[int] = field(default_factory=list)
@@ -115,6 +118,7 @@ class Exchange:
             reader=Reader(self.ask.tools),
             speller=Speller(self.prompter.tokenizer, self.prompter.end),
             stopper=Stopper(sampling.stop),
+            engine=self.engine,
         )
 
     async def _events(self, draft: Draft) -> AsyncGenerator[Event]:
@@ -145,7 +149,10 @@ class Exchange:
         """What the engine gives, each wait with its deadline."""
         sampling, streamed = draft.sampling, self.ask.stream or bool(draft.sampling.stop)
         ends = time.monotonic() + self.deadlines.answer
-        pieces = self.engine.generate(
+        if isinstance(self.engine, Router):
+            draft.engine = self.engine.route(draft.prompt)
+        engine = draft.engine
+        pieces = engine.generate(
             draft.prompt, sampling, end=self.prompter.end, stream=streamed, routes_from=draft.routes_from
         )
         async with aclosing(pieces):
@@ -156,15 +163,15 @@ class Exchange:
                     async with asyncio.timeout(max(wait, 0)):
                         piece = await anext(pieces, None)
                 except TimeoutError as error:
+                    if isinstance(engine, Seat):
+                        engine.leave_out()
                     raise Fault(
                         Kind.ENGINE_TIMEOUT,
-                        f"The {self.engine.name} gave nothing for {max(wait, 0):.0f} s.",
-                        self.engine.name,
+                        f"The {engine.name} gave nothing for {max(wait, 0):.0f} s.",
+                        engine.name,
                     ) from error
                 if piece is None and draft.finish is None:
-                    raise Fault(
-                        Kind.ENGINE_DIED, f"The {self.engine.name} broke off its answer.", self.engine.name
-                    )
+                    raise Fault(Kind.ENGINE_DIED, f"The {engine.name} broke off its answer.", engine.name)
                 if piece is None:
                     return
                 yield piece
@@ -190,7 +197,7 @@ class Exchange:
         return events
 
     def _check(self, draft: Draft, piece: Piece) -> None:
-        name, oldest = self.engine.name, self.session.policy.oldest_version
+        name, oldest = draft.engine.name, self.session.policy.oldest_version
         if any(not math.isfinite(number) or number > AGREES for number in piece.logprobs):
             raise Fault(Kind.NAN_LOGPROBS, f"The {name} gave a token a log-probability that is none.", name)
         if oldest is not None and piece.versions[0] < oldest:

@@ -38,8 +38,8 @@ class EngineError(FactoryError):
 class Server:
     """One engine. `with Server(config, folder, log) as engine:` has it ready, and ends it."""
 
-    def __init__(self, config: EngineConfig, model: Path, log: Path) -> None:
-        self.config, self.model, self.log = config, model, log
+    def __init__(self, config: EngineConfig, model: Path, log: Path, *, number: int = 0) -> None:
+        self.config, self.model, self.log, self.number = config, model, log, number
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,9 +76,13 @@ class Server:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **QUIET, **(CPU if self.config.device == "cpu" else {})},
+            env=self._environment(),
             start_new_session=True,  # Ctrl-C is ours to handle
         )
+
+    def _environment(self) -> dict[str, str]:
+        of_device = CPU if self.config.device == "cpu" else self.config.device_of(self.number)
+        return {**os.environ, **QUIET, **of_device}
 
     def wait_ready(self) -> None:
         """Until it answers. Raises EngineError."""
@@ -121,6 +125,21 @@ class Server:
             lines = [line for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
             return " | ".join(lines[-LAST_WORDS:])[-2000:]
         return "it wrote nothing"
+
+
+class Remote:
+    """An engine that somebody else started, and ends."""
+
+    def __init__(self, url: str, seconds: float) -> None:
+        self.url, self.seconds = url, seconds
+
+    def require_alive(self) -> None:
+        """Raises EngineError when it does not say that it is well."""
+        try:
+            answer = requests.get(f"{self.url}/health", timeout=self.seconds)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            raise EngineError(f"The engine at {self.url} does not answer: {error}.") from error
 
 
 def start_all(servers: Sequence[Server]) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from training.forge.vllm_plugin import GLOO
 
@@ -30,6 +30,44 @@ class EngineConfig(BaseModel):
     start_seconds: float = Field(600, gt=0, description="Longest wait for it to be ready.")
     stop_seconds: float = Field(20, gt=0, description="Longest wait for it to end by itself.")
     args: tuple[str, ...] = Field((), description="More of vLLM's options, as on its command line.")
+    engines: int | tuple[str, ...] = Field(
+        1, description="How many are started; or addresses of running ones, started as docs/rl.md says."
+    )
+    devices: tuple[str, ...] = Field(
+        (), description="CUDA_VISIBLE_DEVICES of each that is started; empty: with several, its number."
+    )
+    host: str = Field("127.0.0.1", description="This machine, as the engines reach it for weights.")
+    prefill_tokens_per_second: float = Field(
+        5_000, gt=0, description="Tokens of prompts that one computes in a second: what a cache miss costs."
+    )
+    cached_tokens: int = Field(200_000, ge=1, description="Tokens that one's prefix cache has room for.")
+
+    @field_validator("engines")
+    @classmethod
+    def _some(cls, engines: int | tuple[str, ...]) -> int | tuple[str, ...]:
+        if isinstance(engines, tuple):
+            engines = tuple(url.rstrip("/").removesuffix("/v1") for url in engines)
+            if len(set(engines)) != len(engines):
+                raise ValueError("an engine is named twice")
+        if engines in (0, ()) or (isinstance(engines, int) and engines < 0):
+            raise ValueError("a run needs at least one engine")
+        return engines
+
+    @model_validator(mode="after")
+    def _devices(self) -> EngineConfig:
+        if self.devices and len(self.devices) != self.engines:
+            raise ValueError(f"devices names {len(self.devices)}; give one for each engine that is started")
+        return self
+
+    @property
+    def count(self) -> int:
+        return self.engines if isinstance(self.engines, int) else len(self.engines)
+
+    def device_of(self, number: int) -> dict[str, str]:
+        """The environment that gives engine `number` its own device."""
+        if self.device != "cuda" or not (self.devices or self.count > 1):
+            return {}
+        return {"CUDA_VISIBLE_DEVICES": self.devices[number] if self.devices else str(number)}
 
     def command(self, model: Path, port: int) -> list[str]:
         """vLLM's command line. Log-probabilities are those of the distribution that was sampled from."""

@@ -62,9 +62,16 @@ class WeightSync:
         self._each("resume", None)
 
     def versions(self) -> list[str]:
-        """The version stamp of each engine's weights."""
-        answers = [requests.get(f"{url}/weight_info", timeout=self.seconds) for url in self.urls]
-        return [answer.json()["weight_version"] for answer in answers]
+        """The version stamp of each engine's weights. Raises EngineError."""
+        return [self._version(url) for url in self.urls]
+
+    def _version(self, url: str) -> str:
+        try:
+            answer = requests.get(f"{url}/weight_info", timeout=self.seconds)
+            answer.raise_for_status()
+            return str(answer.json()["weight_version"])
+        except (requests.RequestException, KeyError) as error:
+            raise EngineError(f"The engine at {url} does not tell its weights' version: {error}.") from error
 
     def _connect(self, host: str) -> Any:
         sizes = [self._world(url) for url in self.urls]

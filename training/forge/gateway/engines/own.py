@@ -29,12 +29,9 @@ class OwnEngine:
     model: Model
     version: int = 0
     seed: int = 0
+    name: str = "own model"
     _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "own-engine"))
     _asked: int = 0
-
-    @property
-    def name(self) -> str:
-        return "own model"
 
     @property
     def context(self) -> int:
