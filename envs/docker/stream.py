@@ -21,6 +21,9 @@ from typing import Any
 CHUNK = 1 << 16
 LOOK_SECONDS = 0.25  # between looks at the cancel flag
 ASK_SECONDS = (0.25, 1.0)  # between questions to the daemon whether the command has ended: at first, at last
+# A busy daemon says that a command has ended before it has passed on what that printed last. The end of
+# the stream follows, unless a process that was left behind holds it open.
+LAST_SECONDS = 1.0
 _HEADER = 8
 WAITS = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -95,7 +98,7 @@ def converse(
     """
     output.feed(early)
     to_write = memoryview(stdin or b"")
-    asked, patience = time.monotonic(), ASK_SECONDS[0]
+    asked, patience, last = time.monotonic(), ASK_SECONDS[0], float("inf")
     with selectors.DefaultSelector() as selector:
         both = selectors.EVENT_READ | selectors.EVENT_WRITE
         selector.register(connection, both if to_write else selectors.EVENT_READ)
@@ -107,6 +110,8 @@ def converse(
                 return Ended.DEADLINE
             if cancelled.is_set():
                 return Ended.CANCELLED
+            if now >= last:
+                return Ended.STREAM
             ready = selector.select(min(LOOK_SECONDS, deadline - now))
             events = ready[0][1] if ready else 0
             if events & selectors.EVENT_READ and not _read(connection, output):
@@ -116,10 +121,9 @@ def converse(
                 if not to_write:
                     selector.modify(connection, selectors.EVENT_READ)
                     _end_of_input(connection)
-            if time.monotonic() - asked >= patience:
+            if last == float("inf") and time.monotonic() - asked >= patience:
                 if has_ended():
-                    _read(connection, output)  # what it printed last is in the socket by now
-                    return Ended.STREAM
+                    last = time.monotonic() + LAST_SECONDS
                 asked, patience = time.monotonic(), min(patience * 2, ASK_SECONDS[1])
 
 

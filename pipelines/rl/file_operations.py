@@ -233,10 +233,11 @@ async def worker_image(backend: DockerBackend, settings: Settings) -> str:
 
 
 async def _run(sandbox: Sandbox, asked: list[tuple[str, dict[str, str]]]) -> list[dict[str, str]]:
-    lines = "".join(json.dumps({"command": c, "files": f}) + "\n" for c, f in asked)
+    written = "".join(json.dumps({"command": c, "files": f}) + "\n" for c, f in asked)
     done = await sandbox.exec(
-        ["/usr/bin/python3", "-I", "-c", SCRIPT.read_text()], timeout=EXEC_SECONDS, stdin=lines.encode()
+        ["/usr/bin/python3", "-I", "-c", SCRIPT.read_text()], timeout=EXEC_SECONDS, stdin=written.encode()
     )
-    if not done.ok:
+    lines = done.stdout.splitlines()
+    if not done.ok or len(lines) != len(asked):
         raise SandboxError(f"Commands could not be carried out: {done.text(300)}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in lines]
