@@ -14,6 +14,10 @@ from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
 LAYOUTS = "parquet | harbor | harbor-parquet | swebench | swebench-tasks | sft"
+POOL_LAYOUTS = "prime-rl | skyrl | slime | trl | verl"
+
+
+PUBLISHED = "status = 'published'"
 
 
 def sql(
@@ -73,26 +77,36 @@ def load_outbox() -> None:
 
 
 def export(
-    layout: Annotated[str, typer.Argument(help=LAYOUTS)],
+    layout: Annotated[str, typer.Argument(help=f"{LAYOUTS}; with --pool: {POOL_LAYOUTS}")],
     out_dir: Annotated[Path, typer.Argument(metavar="OUT", help="A folder that does not exist yet.")],
     where: Annotated[
         str,
         typer.Option(help="SQL predicate over task_overview; nothing is exported that it does not select."),
-    ] = "status = 'published'",
+    ] = PUBLISHED,
+    pool: Annotated[
+        Path | None,
+        typer.Option(help="An RL run's or gateway's pool.sqlite: its trajectories, for another trainer."),
+    ] = None,
 ) -> None:
-    """Export tasks for trainers and other harnesses.
+    """Export tasks for trainers and other harnesses, or an RL run's trajectories for another trainer.
 
     parquet takes whatever --where selects, of any status. The other layouts are made from bundles and take
     only published tasks, which have a certificate, among those. Repositories, not tasks, are split into
     train and validation; a recorded split wins, and a selection that would leave train empty goes to train.
 
+    With --pool, each branch of a trajectory is a sample of that trainer's own type, a file for each step.
+
     Example: verifactory export harbor tasks/ --where "repo = 'humanize'"
     """
     from pipelines.export import EXPORTERS
 
+    if pool is not None:
+        _export_pool(pool, layout, out_dir, where)
+        return
     if layout not in EXPORTERS:
         raise FactoryError(
-            f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}."
+            f"There is no layout called {layout!r}; choose one of: {', '.join(sorted(EXPORTERS))}. "
+            "Trainers' layouts want --pool."
         )
     report = EXPORTERS[layout](Settings(), where, out_dir)
     splits = ", ".join(f"{split} {tasks}" for split, tasks in report.splits.items())
@@ -101,3 +115,26 @@ def export(
         out.print(report.split_note)
     for reason, tasks in report.skipped.items():
         out.print(f"{tasks} tasks left out: {reason}")
+
+
+def _export_pool(pool: Path, layout: str, out_dir: Path, where: str) -> None:
+    """Trajectories of a pool, which knows no tasks to choose among."""
+    from training.forge.export.files import export_trajectories
+    from training.forge.export.peers import RECORDS
+    from training.forge.pool.sqlite import SqlitePool
+
+    if layout not in RECORDS:
+        raise FactoryError(
+            f"There is no layout of trajectories called {layout!r}; choose one of: {', '.join(RECORDS)}."
+        )
+    if where != PUBLISHED:
+        raise FactoryError("--where chooses tasks; a pool is exported whole. Leave one of the two out.")
+    opened = SqlitePool(pool, create=False)
+    try:
+        report = export_trajectories(opened, layout, out_dir)
+    finally:
+        opened.close()
+    made = f"{report.samples} samples of {report.trajectories} trajectories"
+    out.print(f"{made} in {report.steps} files under {out_dir}")
+    if report.left_out:
+        out.print(f"{report.left_out} trajectories left out: without an outcome, or nothing of them is whole")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from cli_command import Command
 
-from pipelines.cli.data import LAYOUTS
+from pipelines.cli.data import LAYOUTS, POOL_LAYOUTS
 from pipelines.export import EXPORTERS
+from training.forge.export.peers import RECORDS
 from warehouse.loader import load
 from warehouse.outbox import Outbox
 from warehouse.records import Task
@@ -138,6 +139,7 @@ def test_exports(stocked: Command) -> None:
 
 def test_help_names_every_layout() -> None:
     assert set(LAYOUTS.split(" | ")) == set(EXPORTERS)
+    assert POOL_LAYOUTS.split(" | ") == sorted(RECORDS)
 
 
 def test_training(command: Command) -> None:

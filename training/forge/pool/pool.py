@@ -104,6 +104,11 @@ class Pool(Protocol):
         """All that is known of one."""
         ...
 
+    def ended(self) -> list[str]:
+        """Trajectories that have ended and have an outcome, by group, sample and name; lost attempts are
+        left out."""
+        ...
+
     def overdue(self, *, end_seconds: float, reward_seconds: float) -> list[Overdue]:
         """Gives up what has been open, or ended without an outcome, for longer: it ends as partial."""
         ...

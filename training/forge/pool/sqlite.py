@@ -210,6 +210,14 @@ class SqlitePool:
             rewards=tuple(Reward(trajectory, *reward) for reward in rewards),
         )
 
+    def ended(self) -> list[str]:
+        with self._transaction(write=False) as db:
+            rows = db.execute(
+                "SELECT trajectory FROM attempts WHERE latest AND judged AND ended IS NOT NULL "
+                "ORDER BY grp, sample, trajectory"
+            ).fetchall()
+        return [row[0] for row in rows]
+
     def missing(self, group: int) -> list[int]:
         with self._transaction(write=False) as db:
             settled = db.execute(

@@ -1,0 +1,1 @@
+"""Trajectories of a pool as the records of other trainers."""
