@@ -39,10 +39,19 @@ class Speller:
         if text.endswith(UNFINISHED) and len(self._held) < LONGEST:
             return ""
         if text.endswith(UNFINISHED):
-            self._held, done = self._held[1 - LONGEST :], self._held[: 1 - LONGEST]
-            return self._tokenizer.decode(done) if done else ""
+            return self._whole_characters()
         self._held = []
         return text
+
+    def _whole_characters(self) -> str:
+        """What comes before the unfinished character; where nothing ends one, what is too old for it."""
+        for cut in range(len(self._held) - 1, len(self._held) - LONGEST, -1):
+            text = self._tokenizer.decode(self._held[:cut])
+            if not text.endswith(UNFINISHED):
+                self._held = self._held[cut:]
+                return text
+        self._held, done = self._held[1 - LONGEST :], self._held[: 1 - LONGEST]
+        return self._tokenizer.decode(done)
 
     def rest(self) -> str:
         """What was held back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from training.chat.m2 import END_CALL, completion
@@ -78,6 +78,7 @@ def test_what_the_template_writes_is_read_back(content: str, reasoning: str, cal
 
 
 @settings(max_examples=300, deadline=None)
+@example(raw=b"\xc2\x80\x00\xc2\x80", sizes=[1, 3] + [1] * 38)  # what is held ends in the middle of another
 @given(raw=st.binary(max_size=40), sizes=st.lists(st.integers(1, 4), min_size=40, max_size=40))
 def test_bytes_are_spelt_as_the_whole(raw: bytes, sizes: list[int]) -> None:
     """Valid text at every cut; of other bytes nothing that is a character by itself is lost."""
