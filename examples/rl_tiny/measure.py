@@ -42,7 +42,8 @@ def drawn(apart: bool) -> list[tuple[str, str]]:
 async def outcome(folder: Path, apart: bool, worker: Worker) -> float:
     """The mean outcome of a model on seen pairs, or on those held `apart`."""
     pairs = drawn(apart)
-    said = [ANSWER.match(answer) for answer in answers(checkpoint.load(folder), pairs, seed=7)]
+    texts = await asyncio.to_thread(answers, checkpoint.load(folder), pairs, 7)
+    said = [ANSWER.match(text) for text in texts]
     commands = [f"{found[1]} {found[2]}" if found else "" for found in said]
     given = [contents(f"measure/{number}") for number in range(ROLLOUTS)]
     left = await asyncio.gather(
@@ -60,7 +61,7 @@ async def measured(runs: list[Path]) -> list[dict[str, Any]]:
     try:
         rows = []
         for run in runs:
-            config = read_config(run / "config.toml", RlConfig)
+            config = read_config(RlConfig, run / "config.toml")
             scores = [
                 RlMetrics.read(line).score or 0.0 for line in (run / "metrics.jsonl").read_text().splitlines()
             ]
