@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.family import Attempts, Context, Control
+from pipelines.office import document_controls
 from pipelines.swe.image import bundle_image
-from verifiers import spreadsheet
+from verifiers import documents, spreadsheet
 from verifiers.integrity.leaks import leaks
 from verifiers.integrity.patch import Change, patch
 from verifiers.integrity.trials import Trial
@@ -37,6 +38,8 @@ def controls(bundle: Path) -> list[Control]:
 
 def partial(bundle: Path) -> Submission | None:
     """The reference without its last operation."""
+    if document_controls.is_document(bundle):
+        return document_controls.partial(bundle)
     spec = spreadsheet.read(bundle)
     if not (bundle / PARTIAL).is_file():
         return None
@@ -47,6 +50,8 @@ def partial(bundle: Path) -> Submission | None:
 
 def attempts(bundle: Path) -> Attempts:
     """Every forgery that the task gives a hold."""
+    if document_controls.is_document(bundle):
+        return document_controls.attempts(bundle)
     spec = spreadsheet.read(bundle)
     original = (bundle / spreadsheet.ORIGINAL).read_bytes()
     forger = Forger(original, (bundle / REFERENCE).read_bytes(), spec)
@@ -65,6 +70,9 @@ def attempts(bundle: Path) -> Attempts:
 def problems(bundle: Path, settings: Settings) -> tuple[Problem, ...]:
     """The house's rules for bundles, and that the answer cannot be typed."""
     found = [p for p in lint(load(bundle), settings.licenses) if p.code not in OF_SUITES]
+    if document_controls.is_document(bundle):
+        documents.read(bundle)
+        return tuple(found)
     checks = spreadsheet.read(bundle).checks
     for kind, code, message in (
         (Perturbation, "inputs_not_changed", "no check changes inputs: constants would be paid"),
@@ -79,10 +87,12 @@ async def leaked(bundle: Path, context: Context) -> tuple[Problem, ...]:
     """What of the answer lies in the image that an agent is given."""
     loaded = load(bundle)
     image = await bundle_image(loaded, context.sandboxes, context.settings)
+    other = document_controls.is_document(bundle)
+    reference = document_controls.REFERENCE if other else REFERENCE
     answers = {
         "the gold patch": loaded.gold_patch,
-        "the reference": (bundle / REFERENCE).read_bytes(),
-        "the specification": (bundle / spreadsheet.SPEC).read_bytes(),
+        "the reference": (bundle / reference).read_bytes(),
+        "the specification": (bundle / (documents.SPEC if other else spreadsheet.SPEC)).read_bytes(),
     }
     return await leaks(
         context.sandboxes,

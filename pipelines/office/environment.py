@@ -39,8 +39,8 @@ class OfficeEnvironment:
 async def environment(
     files: dict[str, bytes], context: Context, language: str = LANGUAGE
 ) -> OfficeEnvironment:
-    """The image with `files` in `/app`; `language` is what is worked on. Raises SandboxError: what does not build here is never the task's
-    fault.
+    """The image with `files` in `/app`; `language` is what is worked on. Raises SandboxError: what does
+    not build here is never the task's fault.
     """
     name, lines, packages = IMAGES[language]
     tools = await office_image(context.sandboxes, context.settings, lines, name)
