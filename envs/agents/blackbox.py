@@ -148,7 +148,7 @@ class Layers:
         if not made.install.strip():
             return below.tag
         dockerfile = f"FROM {below.tag}\nUSER root\n{made.install}"
-        tag = f"verifactory/agent:{content_id(dockerfile, below.digest)}"
+        tag = f"verifactory/agent:{content_id(made.install, below.digest)}"  # whatever the image is called
         async with self._locks[tag]:
             if not await self.backend.digest(tag):
                 await self._build(made, dockerfile, tag, below.tag)
@@ -188,7 +188,7 @@ async def work(
         ["bash", "-c", made.line(model, workdir)],
         timeout=budget.minutes * 60, user=USER, workdir=workdir, env=made.variables(model, workdir),
     )  # fmt: skip
-    ending = _ending(ended, door)
+    ending = ending_of(ended, door)
     said = shortened(printed(ended), head=0, tail=DETAIL_CHARACTERS)
     told = {
         Ending.AGENT_FAILED: f"exit status {ended.exit_code} ({ended.outcome}): {said}",
@@ -197,7 +197,7 @@ async def work(
     return Ended(ending, told.get(ending, ""), ended.seconds)
 
 
-def _ending(ended: ExecResult, door: Door) -> Ending:
+def ending_of(ended: ExecResult, door: Door) -> Ending:
     """By what the session saw first: an agent that ends well after a refusal has not submitted."""
     if ended.outcome is Outcome.TIMEOUT:
         return Ending.MINUTES

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from scripted_model import Raw, Say, Script, Use, by_turn, serving
 
-from envs.agents.attempt import Budget
-from envs.agents.blackbox import Recipe, recipe
+from envs.agents.attempt import Budget, Ending
+from envs.agents.blackbox import Recipe, ending_of, recipe
+from envs.agents.door import Door
+from envs.sandbox import ExecResult, Outcome
 from pipelines.rl.tasks import WarehouseTasks
 from pipelines.rollout import RolloutOptions, rollout
 from training.chat import m2
@@ -30,7 +32,6 @@ from warehouse.records import Task, Trajectory
 from warehouse.settings import Settings
 
 MEND = "sed -i 's/a - b/a + b/' calc.py"
-TOO_LONG = Raw(400, '{"error": {"message": "context length exceeded"}}')
 DONE = "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"
 # An agent of twenty lines: it does what the model says, until that says "stop".
 AGENT = """
@@ -101,30 +102,52 @@ def test_mini_swe_agent_as_published_solves_a_task(made: tuple[Settings, Task]) 
         (by_turn(Say(MEND), Say("stop")), {}, "submitted", 1.0, 2),
         (by_turn(Say(MEND), Say("exit 101")), {}, "agent_failed", 1.0, 2),
         (by_turn(Say(MEND), Say("true")), {"budget": Budget(turns=3)}, "turns", 1.0, 3),
-        (by_turn(Say(MEND), Say("true")), {"budget": Budget(tokens=80)}, "tokens", 1.0, None),
         (by_turn(Say("sleep 600 & sleep 600")), {"budget": Budget(minutes=0.1)}, "minutes", 0.0, 1),
         (by_turn(Say(MEND), Raw(401, "{}")), {}, "model_failed", None, 1),
-        (by_turn(Say(MEND), TOO_LONG), {}, "context_full", 1.0, 1),
         (by_turn(Say("stop")), {"agent_command": "echo no such thing; exit 3"}, "agent_failed", None, 0),
     ],
-    ids=["solves", "fails", "turns", "tokens", "minutes", "model", "context", "never-asks"],
+    ids=["solves", "fails", "turns", "minutes", "model", "never-asks"],
 )  # fmt: skip
 def test_however_an_agent_of_others_ends_its_trajectory_is_kept(
     made: tuple[Settings, Task], script: Script, options: dict[str, Any], ending: str, reward: float | None,
-    turns: int | None,
+    turns: int,
 ) -> None:  # fmt: skip
     rows, broken, _ = attempts(made, script, **{"agent_command": AGENT, **options})
     assert broken == []
     row = rows[0]
     assert (row.ending, row.reward) == (ending, reward), row.detail
-    assert turns in (None, row.turns)
+    assert row.turns == turns
     if ending == "agent_failed":
         assert row.detail.endswith("I give up" if turns else "no such thing")
     if row.turns:
         messages, _ = read_atif(json.loads(row.trajectory))
         assert sum(message.role == "assistant" for message in messages) == row.turns
+    if ending == "submitted":
         again, _, asked = attempts(made, script, **{"agent_command": AGENT, **options})
         assert (again, asked) == (rows, 0)
+
+
+ENDINGS: list[tuple[Outcome, int | None, str, int, Ending]] = [
+    (Outcome.EXITED, 0, "", 5, Ending.SUBMITTED),
+    (Outcome.EXITED, 1, "", 5, Ending.AGENT_FAILED),
+    (Outcome.OOM, 137, "", 5, Ending.AGENT_FAILED),
+    (Outcome.TIMEOUT, None, "engine_died", 5, Ending.MINUTES),
+    (Outcome.EXITED, 0, "session_budget_exhausted", 9, Ending.TURNS),
+    (Outcome.EXITED, 1, "session_budget_exhausted", 5, Ending.TOKENS),
+    (Outcome.EXITED, 0, "context_length_exceeded", 5, Ending.CONTEXT_FULL),
+    (Outcome.EXITED, 0, "engine_timeout", 5, Ending.MODEL_FAILED),
+    (Outcome.EXITED, 0, "status 500", 0, Ending.MODEL_FAILED),
+    (Outcome.EXITED, 0, "invalid_request", 5, Ending.SUBMITTED),
+    (Outcome.EXITED, 2, "invalid_request", 5, Ending.AGENT_FAILED),
+]
+
+
+@pytest.mark.parametrize(("outcome", "code", "fault", "answered", "ending"), ENDINGS)
+def test_what_the_session_saw_comes_before_an_exit_status(
+    outcome: Outcome, code: int | None, fault: str, answered: int, ending: Ending
+) -> None:
+    ended = ExecResult(outcome=outcome, exit_code=code, stdout=b"", stderr=b"", seconds=1)
+    assert ending_of(ended, Door("http://x", turns=9, answered=answered, fault=fault)) is ending
 
 
 @pytest.mark.docker
