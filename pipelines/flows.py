@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from pipelines.prefect_settings import configure_prefect
@@ -27,6 +28,7 @@ from pipelines.certification import certify_tasks, due  # noqa: E402
 from pipelines.factory import STAGES, Progress, Quiet, Tally, mine, process_batch, run_id  # noqa: E402
 from pipelines.family import Context, Family, Mined, family  # noqa: E402
 from pipelines.prefect_server import guard_ephemeral_server  # noqa: E402
+from pipelines.rl.process import train  # noqa: E402
 from pipelines.work_folder import work_folder  # noqa: E402
 from warehouse.errors import FactoryError  # noqa: E402
 from warehouse.loader import load  # noqa: E402
@@ -149,6 +151,19 @@ async def revalidate(limit: int = 20, older_than_days: float = 30.0, where: str 
         key="revalidation", table=rows, description=f"{len(rows)} published tasks, certified again"
     )
     return dict(Counter(ending.outcome for ending in endings))
+
+
+@flow(name="train-rl", persist_result=False)
+def train_rl(config: str) -> int:
+    """Train by the RL configuration at this path, or go on; returns the rows that the warehouse took.
+
+    Cancelling the flow run ends it after the step at hand; running it again goes on from there.
+    """
+    try:
+        train(Path(config))
+    finally:
+        rows = load(Settings()).rows
+    return rows
 
 
 @flow(name="load-warehouse", persist_result=False)
