@@ -118,8 +118,8 @@ def _asked(told: Brief, asked: Deliverable, workspace: Mapping[str, bytes], work
         "placeholder, nothing hidden. Text is in text boxes, placeholders, tables and charts."
         if is_deck
         else f"- {low} to {high} words. Headings in heading styles. Text of at least "
-        f"{asked.rules.font:g} pt, with a contrast of at least {asked.rules.contrast:g} to 1; no table wider than the text. Tables are "
-        "tables, not pictures or text boxes."
+        f"{asked.rules.font:g} pt, with a contrast of at least {asked.rules.contrast:g} to 1; no "
+        "table wider than the text. Tables are tables, not pictures or text boxes."
     )
     lines += [
         "", "## Rules", "",
@@ -167,7 +167,8 @@ def _asked_edits(told: Brief, sentences: list[str], path: str) -> str:
         "- Save the deck in place. Everything else stays as it is: objects and their places, texts, looks, "
         "charts, notes, order. Slide numbers are those of the deck as you find it.",
         "- Changed and new text looks like the text around it, unless another look is asked for.",
-        "- At the end nothing lies on anything else, reaches beyond the slide or is longer than its box; text "
+        "- At the end nothing lies on anything else, reaches beyond the slide or is longer than its "
+        "box; text "
         "has at least 12 pt and a contrast of at least 4.5 to 1 (large text 3).",
         "- The tools here are Python with python-pptx, and LibreOffice (`soffice --headless`). There is no "
         "network.",
