@@ -1,6 +1,6 @@
 """An RL run that is killed with SIGKILL ten times: what do the kills change?
 
-    python benchmarks/kills.py [--engine own] [--kills 10] [--steps 24] [--seed N] [--json]
+    python benchmarks/kills.py [--engine own] [--kills 10] [--steps 32] [--seed N] [--json]
     python benchmarks/kills.py --engine vllm          # the real engine and containers; `make rollout-env`
 
 `own`: our model in the trainer's process under the virtual clock, killed at random moments of wall-clock
@@ -20,9 +20,7 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -146,7 +144,7 @@ def killed(engine: str, folder: Path, steps: int, kills: int, rng: random.Random
             process.stdout.readline()
         time.sleep(rng.uniform(0, SECONDS))
         over = process.poll() is not None
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.stdout.close()
         process.wait()
         if over:
@@ -219,7 +217,7 @@ def main() -> int:
     )
     parser.add_argument("--engine", choices=("own", "vllm"), default="own")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--live", type=Path, help=argparse.SUPPRESS)
