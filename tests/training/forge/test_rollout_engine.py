@@ -99,6 +99,23 @@ def test_what_is_kept_ends_with_its_owner() -> None:
     assert not alive
 
 
+def test_what_is_kept_ends_with_its_keeper() -> None:
+    keeping = [sys.executable, keeper.__file__, "60", sys.executable, "-c"]
+    waits = "import time; print('up', flush=True); time.sleep(600)"
+    process = subprocess.Popen([*keeping, waits], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    family = psutil.Process(process.pid).children()
+    assert len(family) == 1
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    process.stdin.close()
+    process.stdout.close()
+    assert not alive
+
+
 def test_an_engine_that_ends_says_why(tmp_path: Path) -> None:
     fake = tmp_path / "python"
     fake.write_text("#!/bin/sh\necho no room on the device\nexit 3\n")
