@@ -28,6 +28,7 @@ from training.config_file import read_config
 from training.forge.rl.metrics import RlMetrics
 from training.forge.rl.settings import RlConfig
 from training.model import checkpoint
+from warehouse.errors import FactoryError
 from warehouse.settings import Settings
 
 ROLLOUTS = 256
@@ -98,7 +99,10 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    rows = asyncio.run(measured(options.runs))
+    try:
+        rows = asyncio.run(measured(options.runs))
+    except FactoryError as error:
+        sys.exit(str(error))
     if options.json:
         print(json.dumps([row | ratios(row) for row in rows], indent=1))
     else:
