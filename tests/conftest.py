@@ -10,12 +10,17 @@ from typing import Any
 
 import pytest
 from cut_socket import CutableSocket
+from hypothesis import settings
 
 from envs.docker.backend import DockerBackend
 from envs.images import ensure_base
 from envs.sandbox import SandboxSpec
 from warehouse.errors import FactoryError
 from warehouse.settings import Settings
+
+# A busy machine pauses a test for longer than any property takes.
+settings.register_profile("verifactory", deadline=None)
+settings.load_profile("verifactory")
 
 
 @pytest.fixture(scope="session")

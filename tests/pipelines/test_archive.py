@@ -208,7 +208,7 @@ def test_damage(tmp_path: Path, store: ObjectStore) -> None:
 WHOLE = tar_bytes(*GOOD)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(
     at=st.integers(0, len(WHOLE) - 1),
     value=st.integers(0, 255),

@@ -77,7 +77,7 @@ PATHS = st.sampled_from(
 TREES = st.dictionaries(PATHS, st.builds(Entry, st.sampled_from([FILE, EXECUTABLE]), st.binary(max_size=8)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(base=TREES, gold=TREES)
 def test_solved_plus_hidden_is_gold(
     store: ObjectStore, base: dict[str, Entry], gold: dict[str, Entry]

@@ -83,7 +83,7 @@ def without_conflicts(files: dict[str, Entry]) -> dict[str, Entry]:
 TREES = st.dictionaries(PATHS, ENTRIES, max_size=8).map(without_conflicts)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 @given(base=TREES, gold=TREES, moves=st.lists(st.tuples(PATHS, PATHS), max_size=2))
 def test_git_applies_every_diff(
     store: ObjectStore, tmp_path_factory: pytest.TempPathFactory, base: dict, gold: dict, moves: list
@@ -100,7 +100,7 @@ def test_git_applies_every_diff(
     assert apply_with_git(store, base_tree, patch, tmp_path_factory.mktemp("apply")) == gold_tree
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(base=TREES, gold=TREES)
 def test_replace_reaches_any_tree(store: ObjectStore, base: dict, gold: dict) -> None:
     base_tree, gold_tree = store.write_tree(base), store.write_tree(gold)

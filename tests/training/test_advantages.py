@@ -25,7 +25,7 @@ from warehouse.errors import FactoryError
 REWARDS = st.lists(st.lists(st.floats(-2, 2), min_size=1, max_size=6), min_size=2, max_size=5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(REWARDS, st.floats(0, 1), st.sampled_from(list(Baseline)), st.sampled_from(list(Scale)))
 def test_advantages_are_reward_to_go_less_a_baseline(
     rewards: list[list[float]], gamma: float, baseline: Baseline, scale: Scale

@@ -25,7 +25,7 @@ def drawn(seed: int, pairs: int = 40, edges: int = 9) -> dict[str, Tensor]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0.05, 20))
 def test_cispo_is_its_definition_and_flows_through_log_prob_alone(seed: int, ratio_max: float) -> None:
     given_ = drawn(seed)

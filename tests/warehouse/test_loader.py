@@ -127,7 +127,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@property_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@property_settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(
     units=st.lists(st.lists(RECORD, min_size=1, max_size=4), min_size=1, max_size=6),
     seed=st.integers(0, 9999),

@@ -165,7 +165,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     return messages
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(messages=conversations())
 def test_each_message_is_learnt_once_after_what_the_model_was_asked_with(messages: list[Message]) -> None:
     learnt: list[int] = []
@@ -180,7 +180,7 @@ def test_each_message_is_learnt_once_after_what_the_model_was_asked_with(message
     assert learnt == [n for n, message in enumerate(messages) if message.role == "assistant"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(messages=conversations())
 def test_the_text_is_append_only_until_the_user_speaks(messages: list[Message]) -> None:
     for n in range(1, len(messages)):

@@ -55,7 +55,7 @@ def assert_same(forest: Forest, seed: int = 0) -> None:
         assert (a - b).abs().max() <= 1e-12 * scale
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), nodes=st.integers(1, 12), longest=st.integers(1, 40))
 def test_any_forest(seed: int, nodes: int, longest: int) -> None:
     assert_same(grow(seed, nodes=nodes, longest=longest).forest, seed)

@@ -91,7 +91,7 @@ def test_windows_of_one_and_of_everything_are_fifo_and_greedy_among_the_oldest()
 # -- Bounds ---
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.data(), DURATIONS, st.integers(1, 5), st.integers(0, 6), st.integers(1, 12), st.floats(0.01, 10))
 def test_windowed_fifo_keeps_its_bound(
     data: st.DataObject, durations: list[float], batch: int, extra: int, window: int, train_time: float
@@ -103,7 +103,7 @@ def test_windowed_fifo_keeps_its_bound(
     assert everything_trained_once(trace)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data(), DURATIONS, st.integers(1, 5), st.integers(0, 7), st.floats(0.01, 10))
 def test_cohorts_keep_their_bound_drop_nothing_and_hold_nobody_for_long(
     data: st.DataObject, durations: list[float], batch: int, bound: int, train_time: float
@@ -127,7 +127,7 @@ def test_cohorts_keep_their_bound_drop_nothing_and_hold_nobody_for_long(
     assert (sizes[:-1] == batch).all()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(DURATIONS, st.integers(1, 4), st.integers(0, 5), st.integers(0, 5))
 def test_dropping_keeps_the_cap_and_loses_groups_where_greedy_exceeds_it(
     durations: list[float], batch: int, extra: int, cap: int
@@ -140,7 +140,7 @@ def test_dropping_keeps_the_cap_and_loses_groups_where_greedy_exceeds_it(
         assert everything_trained_once(capped)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(DURATIONS, st.integers(1, 4), st.integers(1, 6), st.floats(0.1, 5))
 def test_no_trace_is_faster_than_its_limit(
     durations: list[float], batch: int, bound: int, train_time: float
@@ -246,7 +246,7 @@ def test_settings_build_the_policy_and_refuse_what_it_does_not_use() -> None:
 # -- Any order of events ---
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.integers(0, 2**32), st.integers(1, 4), st.integers(0, 5), st.booleans())
 def test_bounds_hold_for_any_order_of_finishes_and_restarts(
     seed: int, batch: int, bound: int, windowed: bool

@@ -143,7 +143,7 @@ def test_two_workers_in_bfloat16_with_new_mtp_modules(bfloat16: SftConfig, setti
     assert all(close(a["mtp_loss"], b["mtp_loss"], 0.02) for a, b in zip(one, other, strict=True))
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(1, 40)), min_size=1, max_size=12),
     st.integers(60, 200),

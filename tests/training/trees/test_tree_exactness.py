@@ -47,7 +47,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     random_samples(),
     st.sampled_from([0, 1, 2, 3]),
@@ -67,7 +67,7 @@ def test_a_tree_learns_what_its_paths_learn(
         assert report.flips == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     random_samples(),
     st.sampled_from([0, 1, 3]),

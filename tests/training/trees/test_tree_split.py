@@ -23,7 +23,7 @@ def size(sequences: list[list[int]], group: list[int]) -> int:
     return len({tuple(sequences[i][:end]) for i in group for end in range(1, len(sequences[i]) + 1)})
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEQUENCES, st.integers(0, 12))
 def test_splits_are_whole_fit_and_are_the_best_of_their_order(sequences: list[list[int]], room: int) -> None:
     budget = max(map(len, sequences)) + room
@@ -81,7 +81,7 @@ def test_a_path_over_the_budget_is_named() -> None:
     assert split(build_trie([]), 5) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SEQUENCES, st.integers(1, 30))
 def test_pieces_run_every_token_after_its_path(sequences: list[list[int]], tokens: int) -> None:
     """Trunks nest, twigs hang on the trunk at hand, and no piece is larger than it may be."""

@@ -32,7 +32,7 @@ def prefix_of(trie: Trie, token: int) -> tuple:
     return tuple(prefix[::-1])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SEQUENCES, st.sampled_from([np.int32, np.int64, np.uint8]))
 def test_every_prefix_is_there_once_with_its_paths_counted(sequences: list[list[int]], kind: type) -> None:
     trie = build_trie([np.array(sequence, kind) for sequence in sequences])
@@ -47,7 +47,7 @@ def test_every_prefix_is_there_once_with_its_paths_counted(sequences: list[list[
         assert trie.length_P[index] == len(sequence)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(SEQUENCES)
 def test_nodes_are_maximal_runs_in_depth_first_order(sequences: list[list[int]]) -> None:
     trie = build_trie([np.array(sequence, np.int32) for sequence in sequences])
@@ -75,7 +75,7 @@ def ancestors(trie: Trie, token: int) -> set[int]:
     return seen
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1)), max_size=7), max_size=9))
 def test_tokens_merge_only_under_equal_routes(sequences: list[list[tuple[int, int]]]) -> None:
     tokens = [np.array([token for token, _ in sequence], np.int32) for sequence in sequences]

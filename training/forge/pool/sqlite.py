@@ -48,7 +48,7 @@ class SqlitePool:
             self._db = sqlite3.connect(
                 path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._db.execute("PRAGMA journal_mode=WAL")
+            self._write_ahead()
             self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("PRAGMA mmap_size=268435456")
         except OSError as error:
@@ -73,6 +73,19 @@ class SqlitePool:
 
     def close(self) -> None:
         self._db.close()
+
+    def _write_ahead(self) -> None:
+        """Switches to the write-ahead log. SQLite refuses at once, without the connection's patience, while
+        another process opens the same file; so the patience is here."""
+        began = time.monotonic()
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() - began > BUSY_SECONDS:
+                    raise
+            time.sleep(POLL_SECONDS)
 
     @contextmanager
     def _transaction(self, *, write: bool = True) -> Generator[sqlite3.Connection]:

@@ -42,7 +42,7 @@ def joined(events: list[Event]) -> list[tuple[str, object]]:
     return found
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(text=TEXTS, cuts=st.lists(st.integers(0, 200), max_size=20))
 def test_any_cut_reads_as_the_whole(text: str, cuts: list[int]) -> None:
     whole, split = Reader(TOOLS), Reader(TOOLS)
@@ -65,7 +65,7 @@ CALLS = st.builds(ToolCall, name=st.just("f"), arguments=VALUES)
 WORDS = st.text("aé <{", max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(content=WORDS, reasoning=WORDS, calls=st.lists(CALLS, max_size=3))
 def test_what_the_template_writes_is_read_back(content: str, reasoning: str, calls: list[ToolCall]) -> None:
     said = Message(role="assistant", content=content, reasoning=reasoning, calls=tuple(calls))
@@ -77,7 +77,7 @@ def test_what_the_template_writes_is_read_back(content: str, reasoning: str, cal
     assert len(set(reader.said().ids)) == len(calls)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @example(raw=b"\xc2\x80\x00\xc2\x80", sizes=[1, 3] + [1] * 38)  # what is held ends in the middle of another
 @given(raw=st.binary(max_size=40), sizes=st.lists(st.integers(1, 4), min_size=40, max_size=40))
 def test_bytes_are_spelt_as_the_whole(raw: bytes, sizes: list[int]) -> None:

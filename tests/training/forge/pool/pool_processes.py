@@ -107,8 +107,9 @@ def schedule(path: Path, folder: Path) -> None:
             name = pool.open(group, sample)
             for turn in range(rng.randint(1, 4)):
                 pool.add([made(name, turn)])
-            pool.end(name)
+            # Told first: killed between the two, it is made anew, and never ended without a judge's knowing.
             (folder / "ended" / name).touch()
+            pool.end(name)
         del todo[:2]
         ledger.settle()
         chosen = policy.select(ledger.queue)
@@ -119,7 +120,7 @@ def schedule(path: Path, folder: Path) -> None:
 
 
 def judge(path: Path, folder: Path) -> None:
-    """Gives every trajectory that has ended its outcome, in any order."""
+    """Gives every trajectory that ends its outcome, in any order."""
     pool = SqlitePool(path, batch=BATCH, samples=SAMPLES)
     while not (folder / "finished").exists():
         names = sorted(os.listdir(folder / "ended"))

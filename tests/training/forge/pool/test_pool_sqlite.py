@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,14 @@ def finish(pool: SqlitePool, group: int) -> None:
         pool.add([made(name, 0)])
         pool.end(name)
         pool.reward([Reward(name, OUTCOME, 1.0)])
+
+
+def test_many_open_a_new_pool_at_once(tmp_path: Path) -> None:
+    for turn in range(20):
+        path = tmp_path / f"{turn}.sqlite"
+        with ThreadPoolExecutor(8) as threads:
+            for opened in threads.map(lambda _, path=path: SqlitePool(path), range(8)):
+                opened.close()
 
 
 def test_completions_and_rewards_join_in_any_order(pool: SqlitePool) -> None:
@@ -241,7 +250,7 @@ def test_forgetting_keeps_what_is_not_trained(pool: SqlitePool) -> None:
     assert len(pool.trajectory("g2-s0-a0").completions) == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(turn=st.integers(0, 50))
 def test_a_completion_comes_back_as_it_was(turn: int) -> None:
     one = made("t", turn)
